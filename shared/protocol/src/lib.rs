@@ -1,0 +1,12 @@
+//! What Rovercast's programs say to each other, and the rules both ends share.
+//!
+//! Everything here is pure: no socket, no GStreamer, no clock read, no randomness. Time and
+//! random numbers come in as arguments.
+
+pub mod backoff;
+pub mod clock;
+pub mod ids;
+pub mod pixelclock;
+pub mod settings;
+pub mod signaling;
+pub mod telemetry;
