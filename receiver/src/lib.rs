@@ -1,1 +1,11 @@
-//! In the making.
+//! The operator's end of Rovercast: receives a robot's cameras and telemetry, decodes them and
+//! hands the pictures to a window, a launch line or a program that embeds this crate.
+
+pub mod app;
+pub mod decode;
+pub mod meter;
+pub mod output;
+pub mod policy;
+pub mod report;
+pub mod session;
+pub mod view;

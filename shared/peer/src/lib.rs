@@ -1,1 +1,9 @@
-//! In the making.
+//! One end of a session, for sender and receiver alike: the link to the broker and the WebRTC
+//! connection. It does the IO and decides nothing.
+
+pub mod connection;
+pub mod fingerprint;
+pub mod ice;
+pub mod link;
+pub mod negotiation;
+pub mod start;

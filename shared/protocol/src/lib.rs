@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod ids;
+pub mod keyframes;
 pub mod pixelclock;
 pub mod settings;
 pub mod signaling;

@@ -51,26 +51,31 @@ impl fmt::Display for InvalidSettings {
 pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, InvalidSettings> {
     let mut rest = text.to_owned();
     let mut problems = Vec::new();
-    loop {
+    let mut taken_out: Vec<Range<usize>> = Vec::new();
+    while problems.len() < MAX_PROBLEMS {
         let error = match toml::from_str::<T>(&rest) {
             Ok(settings) if problems.is_empty() => return Ok(settings),
             Ok(_) => break,
             Err(error) => error,
         };
-        let Some(range) = error.span().map(|span| lines_of(&rest, &span)) else {
+        let Some(span) = error.span() else {
             problems.push(Problem { line: None, message: error.message().to_owned() });
             break;
         };
-        // A field that is missing only because its line was taken out is no problem of its own.
+        let line = first_line(&rest, &span);
         let missing = error.message().starts_with("missing field");
-        if !(missing && !problems.is_empty()) {
-            problems.push(problem(text, &rest, &range, &error));
+        let out = if missing { table(&rest, &line) } else { line.clone() };
+        // A field that is missing because its line was taken out is no problem of its own.
+        if !missing || !taken_out.iter().any(|taken| out.contains(&taken.start)) {
+            problems.push(problem(text, &rest, &line, &error));
         }
-        if missing || problems.len() == MAX_PROBLEMS || rest[range.clone()].trim().is_empty() {
+        if rest[out.clone()].trim().is_empty() {
             break;
         }
-        let blank = " ".repeat(range.len());
-        rest.replace_range(range, &blank);
+        let blank: String =
+            rest[out.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
+        rest.replace_range(out.clone(), &blank);
+        taken_out.push(out);
     }
     problems.sort_by_key(|problem| problem.line);
     Err(InvalidSettings { file: file.to_owned(), problems })
@@ -85,11 +90,16 @@ fn problem(text: &str, rest: &str, range: &Range<usize>, error: &toml::de::Error
 }
 
 /// The first line that `span` touches, without its line end.
-fn lines_of(text: &str, span: &Range<usize>) -> Range<usize> {
+fn first_line(text: &str, span: &Range<usize>) -> Range<usize> {
     let at = span.start.min(text.len());
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
     start..end
+}
+
+/// The table whose header is at `line`, to the next header.
+fn table(text: &str, line: &Range<usize>) -> Range<usize> {
+    line.start..text[line.end..].find("\n[").map_or(text.len(), |next| line.end + next)
 }
 
 #[cfg(test)]

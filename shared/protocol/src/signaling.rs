@@ -225,13 +225,36 @@ pub enum EndReason {
 
 /// SDP or a candidate, relayed as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", try_from = "PeerMessageFields")]
 pub struct PeerMessage {
     /// The session that it belongs to.
     pub session_id: SessionId,
     /// SDP or a candidate.
     #[serde(flatten)]
     pub body: PeerBody,
+}
+
+/// A [`PeerMessage`] as it is read. The broker relays the frame as it came, so it must not be
+/// possible that it reads a candidate where the other peer reads an offer: a frame with both, or
+/// with one of them twice, is refused.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PeerMessageFields {
+    session_id: SessionId,
+    sdp: Option<Sdp>,
+    ice: Option<Candidate>,
+}
+
+impl TryFrom<PeerMessageFields> for PeerMessage {
+    type Error = &'static str;
+    fn try_from(fields: PeerMessageFields) -> Result<Self, Self::Error> {
+        let body = match (fields.sdp, fields.ice) {
+            (Some(sdp), None) => PeerBody::Sdp(sdp),
+            (None, Some(candidate)) => PeerBody::Ice(candidate),
+            _ => return Err("a `peer` message carries either `sdp` or `ice`, and only one"),
+        };
+        Ok(Self { session_id: fields.session_id, body })
+    }
 }
 
 /// SDP or a candidate.
@@ -408,6 +431,9 @@ mod tests {
             r#"{"type":"peer"}"#,
             r#"{"type":"peer","sessionId":"s"}"#,
             r#"{"type":"setPeerStatus","roles":["king"]}"#,
+            r#"{"type":"peer","sessionId":"s","ice":{"candidate":"","sdpMLineIndex":0},"sdp":{"type":"offer","sdp":""}}"#,
+            r#"{"type":"peer","sessionId":"s","sdp":{"type":"answer","sdp":""},"sdp":{"type":"offer","sdp":""}}"#,
+            r#"{"type":"peer","sessionId":"s","sessionId":"t","sdp":{"type":"answer","sdp":""}}"#,
         ] {
             assert_eq!(code(malformed), ErrorCode::Malformed, "{malformed}");
         }

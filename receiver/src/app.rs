@@ -1,0 +1,452 @@
+//! The receiver's one event loop: a robot followed for as long as it takes.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rovercast_peer::connection::{Connection, ConnectionEvent, ConnectionSettings, Track};
+use rovercast_peer::ice::IceUrls;
+use rovercast_peer::link::{Link, LinkEvent};
+use rovercast_peer::start::now;
+use rovercast_protocol::ids::{CameraId, PeerId, RobotId, SessionId};
+use rovercast_protocol::signaling::{
+    BrokerMessage, EndReason, ErrorCode, ErrorMessage, PeerBody, PeerInfo, PeerMessage,
+    PeerRequest, PeerRole, PeerStatus, Sdp, SessionEnd, SessionRequest,
+};
+use rovercast_protocol::telemetry::RobotMessage;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, interval, timeout};
+
+use crate::output::Output;
+use crate::policy::{Action, Watch};
+use crate::report::{CameraReport, Report, Reports, Spread};
+use crate::session::Session;
+use crate::view::{View, ViewFailed};
+
+/// Cameras shown of one robot.
+const MAX_VIEWS: usize = 64;
+
+/// Failed views that may wait; more are of views that failed before.
+const FAILURES: usize = 64;
+
+/// How often it is looked whether something has to be done.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a broker may take to list its robots.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What to receive, and where it goes.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The broker's WebSocket.
+    pub url: String,
+    /// The robot.
+    pub robot: RobotId,
+    /// Its cameras; all when empty.
+    pub cameras: Vec<CameraId>,
+    /// Where pictures go.
+    pub output: Output,
+    /// The longest that a missing packet is waited for.
+    pub jitter_buffer: Duration,
+}
+
+/// The producers that are on-line.
+pub async fn list(url: &str) -> anyhow::Result<Vec<PeerInfo>> {
+    let (link, mut events) = Link::start(url.to_owned(), PeerStatus::default());
+    let listed = timeout(LIST_TIMEOUT, async {
+        loop {
+            match events.recv().await {
+                Some(LinkEvent::Up(_)) => link.send(PeerRequest::List),
+                Some(LinkEvent::Message(BrokerMessage::List { producers })) => {
+                    return Ok(producers);
+                }
+                Some(LinkEvent::Message(_)) => {}
+                Some(LinkEvent::Down(reason)) => bail!(reason),
+                None => bail!("the link ended"),
+            }
+        }
+    });
+    listed.await.context("the broker does not list its robots")?
+}
+
+/// The id by which a producer is asked for: the name it gives, or its peer id where it gives none
+/// that can be one.
+pub fn robot_id(peer: &PeerId, meta: Option<&serde_json::Value>) -> Option<RobotId> {
+    let name = meta.and_then(|meta| meta.get("name")).and_then(|name| name.as_str());
+    name.and_then(|name| name.parse().ok()).or_else(|| peer.0.parse().ok())
+}
+
+/// Receives until `shutdown` resolves. An error means that nothing can be shown any more.
+pub async fn run(
+    settings: Settings,
+    reports: Reports,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Listener], meta: None };
+    let (link, mut link_events) = Link::start(settings.url.clone(), status);
+    let (failures_tx, mut failures) = mpsc::channel(FAILURES);
+    let mut app = App {
+        settings,
+        reports,
+        link,
+        failures: failures_tx,
+        ice: IceUrls::default(),
+        watch: Watch::default(),
+        peer: None,
+        session: None,
+        views: BTreeMap::new(),
+        failed: Vec::new(),
+    };
+    let mut look = interval(LOOK);
+    let mut second = interval(Duration::from_secs(1));
+    let mut last_report = Instant::now();
+    let mut shutdown = std::pin::pin!(shutdown);
+    let outcome = loop {
+        tokio::select! {
+            Some(event) = link_events.recv() => app.on_link(event).await,
+            event = next_of(&mut app.session) => app.on_connection(event).await,
+            Some(failure) = failures.recv() => {
+                if let Err(error) = app.on_failed_view(failure).await {
+                    break Err(error);
+                }
+            }
+            _ = look.tick() => app.look().await,
+            now = second.tick() => {
+                app.report(now - last_report);
+                last_report = now;
+            }
+            () = &mut shutdown => break Ok(()),
+        }
+    };
+    app.end_session("the receiver stops").await;
+    for (_, view) in std::mem::take(&mut app.views) {
+        stop_view(view).await;
+    }
+    outcome
+}
+
+async fn next_of(session: &mut Option<Session>) -> ConnectionEvent {
+    match session {
+        Some(session) => session.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn stop_view(view: View) {
+    if spawn_blocking(move || view.stop()).await.is_err() {
+        tracing::error!("stopping a view panicked");
+    }
+}
+
+struct App {
+    settings: Settings,
+    reports: Reports,
+    link: Link,
+    failures: mpsc::Sender<ViewFailed>,
+    ice: IceUrls,
+    watch: Watch,
+    /// The robot's connection to the broker, where it is on-line.
+    peer: Option<PeerId>,
+    session: Option<Session>,
+    views: BTreeMap<CameraId, View>,
+    /// Cameras whose view failed and is not opened again.
+    failed: Vec<CameraId>,
+}
+
+impl App {
+    async fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up(welcome) => {
+                tracing::info!("connected to the broker at {}", self.settings.url);
+                self.ice = IceUrls::from_servers(&welcome.ice_servers);
+                self.link.send(PeerRequest::List);
+            }
+            LinkEvent::Down(reason) => {
+                tracing::warn!("{reason}; trying again");
+                self.peer = None;
+                self.watch.link_down(now().into(), rand());
+                if !self.watch.is_connected()
+                    && let Some(session) = self.session.take()
+                {
+                    session.connection.close().await;
+                }
+            }
+            LinkEvent::Message(message) => self.on_message(message).await,
+        }
+    }
+
+    async fn on_message(&mut self, message: BrokerMessage) {
+        match message {
+            BrokerMessage::List { producers } => {
+                let robot = producers
+                    .into_iter()
+                    .find(|info| self.is_robot(&info.id, info.meta.as_ref()))
+                    .map(|info| info.id);
+                if robot.is_none() {
+                    tracing::info!("robot {} is not on-line; waiting for it", self.settings.robot);
+                }
+                self.set_peer(robot);
+            }
+            BrokerMessage::PeerStatusChanged(status) => {
+                let Some(peer) = status.peer_id else { return };
+                if !status.roles.contains(&PeerRole::Producer) {
+                    if self.peer.as_ref() == Some(&peer) {
+                        tracing::info!("robot {} has left the broker", self.settings.robot);
+                        self.set_peer(None);
+                    }
+                } else if self.is_robot(&peer, status.meta.as_ref()) {
+                    self.set_peer(Some(peer));
+                }
+            }
+            BrokerMessage::SessionStarted(started) => {
+                self.on_session_started(started.session_id).await;
+            }
+            BrokerMessage::Peer(PeerMessage { session_id, body }) => {
+                let current = self.session.as_mut().filter(|session| session.id == session_id);
+                match (current, body) {
+                    (Some(session), PeerBody::Ice(candidate)) => session.candidate(&candidate),
+                    (Some(_), PeerBody::Sdp(Sdp::Offer { sdp })) => self.on_offer(&sdp).await,
+                    _ => {}
+                }
+            }
+            BrokerMessage::EndSession(end) => {
+                let current = self.session.as_ref().map(|session| &session.id);
+                if current != Some(&end.session_id) {
+                    return;
+                }
+                if end.reason == Some(EndReason::PeerLeft) && self.watch.is_connected() {
+                    // Its media may go on without the broker.
+                    self.watch.orphaned();
+                } else {
+                    tracing::info!("the robot has ended the session");
+                    self.drop_session().await;
+                }
+            }
+            BrokerMessage::Error(error) => {
+                tracing::warn!(code = ?error.code, "{}", error.details);
+                if self.session.is_none() {
+                    self.watch.refused(now().into(), rand());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_robot(&self, peer: &PeerId, meta: Option<&serde_json::Value>) -> bool {
+        robot_id(peer, meta).as_ref() == Some(&self.settings.robot)
+    }
+
+    fn set_peer(&mut self, peer: Option<PeerId>) {
+        self.watch.robot(peer.clone());
+        self.peer = peer;
+    }
+
+    async fn on_session_started(&mut self, id: SessionId) {
+        if self.session.is_some() || !self.watch.is_asked() {
+            // An attempt that was given up before it was answered.
+            return self.say_end(id);
+        }
+        let settings = ConnectionSettings {
+            ice: self.ice.clone(),
+            jitter_buffer: self.settings.jitter_buffer,
+        };
+        let name = id.to_string();
+        match spawn_blocking(move || Connection::new(&name, &settings)).await {
+            Ok(Ok(connection)) => self.session = Some(Session::new(id, connection)),
+            Ok(Err(error)) => {
+                tracing::error!("{error}");
+                self.say_end(id);
+                self.watch.ended(now().into(), rand());
+            }
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
+    async fn on_offer(&mut self, sdp: &str) {
+        let Some(session) = &mut self.session else { return };
+        match session.answer(sdp).await {
+            Ok(sdp) => {
+                let body = PeerBody::Sdp(Sdp::Answer { sdp });
+                let session_id = session.id.clone();
+                self.link.send(PeerRequest::Peer(PeerMessage { session_id, body }));
+            }
+            Err(error) => self.fail(ErrorCode::BadSdp, error.to_string()).await,
+        }
+    }
+
+    async fn on_connection(&mut self, event: ConnectionEvent) {
+        let Some(session) = &mut self.session else { return };
+        match event {
+            ConnectionEvent::Candidate(candidate) => {
+                let (session_id, body) = (session.id.clone(), PeerBody::Ice(candidate));
+                self.link.send(PeerRequest::Peer(PeerMessage { session_id, body }));
+            }
+            ConnectionEvent::Connected => {
+                tracing::info!("connected to {}", self.settings.robot);
+                self.watch.heard(now().into());
+                session.ping();
+            }
+            ConnectionEvent::Track(track) => self.on_track(track).await,
+            ConnectionEvent::JitterBuffer(ssrc, element) => session.jitter_buffer(ssrc, element),
+            ConnectionEvent::Message(message) => {
+                self.watch.heard(now().into());
+                if let Some(RobotMessage::Telemetry(telemetry)) = session.message(&message) {
+                    let robot = self.settings.robot.clone();
+                    self.reports.send(Report::Telemetry { robot, telemetry });
+                }
+            }
+            ConnectionEvent::Ended(why) => {
+                tracing::warn!("the session with {} is over: {why}", self.settings.robot);
+                self.end_session(why).await;
+            }
+            ConnectionEvent::Failed(error) => {
+                let mismatch =
+                    matches!(error, rovercast_peer::connection::ConnectionError::Mismatch(_));
+                let code =
+                    if mismatch { ErrorCode::FingerprintMismatch } else { ErrorCode::Internal };
+                self.fail(code, error.to_string()).await;
+            }
+        }
+    }
+
+    async fn on_track(&mut self, track: Track) {
+        let Some(session) = &mut self.session else { return };
+        // Producers that do not name their cameras are known by the track's name.
+        let section = &track.section;
+        let camera = section.label.clone().or_else(|| section.mid.parse().ok());
+        let Some(camera) = camera.filter(|_| section.kind == "video") else { return };
+        if self.failed.contains(&camera) {
+            return;
+        }
+        if !self.views.contains_key(&camera) && self.views.len() < MAX_VIEWS {
+            let (name, output) = (camera.clone(), self.settings.output.clone());
+            let failures = self.failures.clone();
+            match spawn_blocking(move || View::start(&name, &output, failures)).await {
+                Ok(Ok(view)) => {
+                    self.views.insert(camera.clone(), view);
+                }
+                Ok(Err(reason)) => {
+                    let failure = ViewFailed { camera, reason };
+                    let _ = self.failures.try_send(failure);
+                    return;
+                }
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+        if let Some(view) = self.views.get(&camera) {
+            let attached = session.attach(track, camera, view.entrance(), view.meter());
+            if let Err(error) = attached {
+                self.fail(ErrorCode::Internal, error.to_string()).await;
+            }
+        }
+    }
+
+    /// A view that failed stays away; with the last one gone there is nothing left to do.
+    async fn on_failed_view(&mut self, failure: ViewFailed) -> anyhow::Result<()> {
+        let ViewFailed { camera, reason } = failure;
+        tracing::error!(%camera, "{reason}");
+        if let Some(view) = self.views.remove(&camera) {
+            stop_view(view).await;
+        }
+        self.failed.push(camera);
+        if self.views.is_empty() {
+            bail!("no camera can be shown any more: {reason}");
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self) {
+        if let Some(session) = &self.session
+            && session.heard_us() > 0
+            && self.watch.is_connected()
+        {
+            let heard_us = u64::try_from(session.heard_us()).unwrap_or(0);
+            self.watch.heard(Duration::from_micros(heard_us));
+        }
+        match self.watch.action(now().into()) {
+            Action::Wait => {}
+            Action::Start(peer_id) => {
+                self.watch.asked(now().into());
+                let cameras = &self.settings.cameras;
+                let cameras = (!cameras.is_empty()).then(|| cameras.clone());
+                let request = SessionRequest { peer_id, offer: None, cameras };
+                self.link.send(PeerRequest::StartSession(request));
+            }
+            Action::GiveUp(why) => {
+                tracing::warn!("the session with {} is given up: {why}", self.settings.robot);
+                self.end_session(why).await;
+            }
+        }
+    }
+
+    async fn fail(&mut self, code: ErrorCode, details: String) {
+        tracing::error!("{details}");
+        if let Some(session) = &self.session {
+            let session_id = Some(session.id.clone());
+            let error = ErrorMessage { details: details.clone(), code: Some(code), session_id };
+            self.link.send(PeerRequest::Error(error));
+        }
+        self.end_session(&details).await;
+    }
+
+    async fn end_session(&mut self, why: &str) {
+        if let Some(session) = &self.session {
+            tracing::debug!(session = %session.id, "ending the session: {why}");
+            self.say_end(session.id.clone());
+        }
+        self.drop_session().await;
+    }
+
+    fn say_end(&self, session_id: SessionId) {
+        let reason = Some(EndReason::Ended);
+        self.link.send(PeerRequest::EndSession(SessionEnd { session_id, reason }));
+    }
+
+    async fn drop_session(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.connection.close().await;
+        }
+        self.watch.ended(now().into(), rand());
+    }
+
+    fn report(&mut self, elapsed: Duration) {
+        if let Some(session) = &self.session {
+            session.ping();
+        }
+        let seconds = elapsed.as_secs_f64().max(0.001);
+        for (camera, view) in &mut self.views {
+            let meter = view.meter().clone();
+            let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            let (decoded, bytes) = (load(&meter.decoded), load(&meter.bytes));
+            let (frames, received) = view.since_last_report(decoded, bytes);
+            let shown = meter.take_shown();
+            let session = self.session.as_ref();
+            let network = session.map(|session| session.network(camera)).unwrap_or_default();
+            let latencies = session.map(|session| session.latencies_us(camera, &shown));
+            let offset = session.and_then(Session::offset);
+            self.reports.send(Report::Camera(CameraReport {
+                robot: self.settings.robot.clone(),
+                camera: camera.clone(),
+                connected: self.watch.is_connected(),
+                width: meter.width.load(Ordering::Relaxed),
+                height: meter.height.load(Ordering::Relaxed),
+                fps: frames as f64 / seconds,
+                bitrate_kbps: (received as f64 * 8.0 / 1000.0 / seconds) as u64,
+                packets_lost: network.packets_lost,
+                frames_decoded: decoded,
+                frames_dropped: load(&meter.dropped),
+                jitter_buffer_ms: network.jitter_buffer_ms,
+                jitter_ms: network.jitter_ms,
+                latency_ms: latencies.and_then(Spread::of_us),
+                clock_error_ms: offset.map(|offset| offset.rtt_us as f64 / 2000.0),
+            }));
+        }
+    }
+}
+
+fn rand() -> f64 {
+    rand::random()
+}

@@ -1,0 +1,3 @@
+//! Decoders: which there are and how each is driven.
+
+pub mod plan;

@@ -1,0 +1,109 @@
+//! The command line of `rovercast-receiver`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use rovercast_protocol::ids::{CameraId, RobotId};
+use rovercast_receiver::app::{self, Settings};
+use rovercast_receiver::output::Output;
+use rovercast_receiver::report::Reports;
+
+/// Shows a robot's cameras. Without --robot, lists the robots that are on-line.
+#[derive(Debug, Parser)]
+#[command(name = "rovercast-receiver", version)]
+struct Arguments {
+    /// The broker's WebSocket.
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8765")]
+    url: String,
+    /// The robot to show.
+    #[arg(long, value_name = "ID")]
+    robot: Option<RobotId>,
+    /// A camera to show, may be given several times; all of the robot's when left out.
+    #[arg(long = "camera", value_name = "ID", requires = "robot")]
+    cameras: Vec<CameraId>,
+    /// Where pictures go: `window`, `null`, or a GStreamer launch fragment for each camera, in
+    /// which `{camera}` is replaced by its id. Sinks in it show pictures as they come, unless it
+    /// sets `sync=` itself.
+    #[arg(long, value_name = "SINK", default_value = "window")]
+    sink: String,
+    /// Prints one line for each camera and second, and the robot's telemetry.
+    #[arg(long, value_name = "FORMAT")]
+    stats: Option<Stats>,
+    /// The longest that a missing packet is waited for, in milliseconds: 0 to 2000. Pictures whose
+    /// packets are all there never wait.
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=2000))]
+    jitter_buffer_ms: u16,
+    /// What to log: error, warn, info, debug or trace, or a filter such as `rovercast_peer=debug`.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Stats {
+    /// One JSON object on each line.
+    Json,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::new(&arguments.log_level);
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .init();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rovercast-receiver: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let Some(robot) = arguments.robot else {
+        return print_robots(&runtime.block_on(app::list(&arguments.url))?);
+    };
+    rovercast_peer::start::start()?;
+    let reports = match arguments.stats {
+        Some(Stats::Json) => Reports::to_stdout()?,
+        None => Reports::none(),
+    };
+    let settings = Settings {
+        url: arguments.url,
+        robot,
+        cameras: arguments.cameras,
+        output: Output::parse(&arguments.sink),
+        jitter_buffer: Duration::from_millis(arguments.jitter_buffer_ms.into()),
+    };
+    let (stop_tx, mut stop) = tokio::sync::watch::channel(false);
+    ctrlc::set_handler(move || {
+        stop_tx.send_replace(true);
+    })
+    .context("cannot handle Ctrl-C")?;
+    let outcome = runtime.block_on(app::run(settings, reports, async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    }));
+    runtime.shutdown_background();
+    outcome
+}
+
+fn print_robots(producers: &[rovercast_protocol::signaling::PeerInfo]) -> anyhow::Result<()> {
+    if producers.is_empty() {
+        println!("no robot is on-line");
+    }
+    for producer in producers {
+        let Some(robot) = app::robot_id(&producer.id, producer.meta.as_ref()) else { continue };
+        let cameras = producer.meta.as_ref().and_then(|meta| meta.get("cameras")?.as_array());
+        let ids: Vec<&str> =
+            cameras.into_iter().flatten().filter_map(|camera| camera.get("id")?.as_str()).collect();
+        println!("{robot}\t{}", ids.join(" "));
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Where decoded pictures go.
+
+use std::sync::Arc;
+
+use rovercast_protocol::ids::CameraId;
+
+/// A program's own use of the pictures: called for each of them, on the decoder's thread.
+pub type OnPicture = Arc<dyn Fn(&CameraId, &gst::Sample) + Send + Sync>;
+
+/// Where decoded pictures go.
+#[derive(Clone)]
+pub enum Output {
+    /// A window for each camera.
+    Window,
+    /// Nowhere: decoded, measured and dropped.
+    Null,
+    /// A launch fragment for each camera, `{camera}` replaced by its id.
+    Launch(String),
+    /// A function of the program that embeds the receiver.
+    Pictures(OnPicture),
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Window => f.write_str("Window"),
+            Self::Null => f.write_str("Null"),
+            Self::Launch(fragment) => write!(f, "Launch({fragment:?})"),
+            Self::Pictures(_) => f.write_str("Pictures"),
+        }
+    }
+}
+
+impl Output {
+    /// What `--sink` says.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "window" => Self::Window,
+            "null" => Self::Null,
+            fragment => Self::Launch(fragment.to_owned()),
+        }
+    }
+
+    /// Its part of the launch line: from decoded pictures to the end.
+    pub fn launch(&self, camera: &CameraId) -> String {
+        match self {
+            Self::Window => format!(
+                "taginject tags=\"title=\\\"{camera}\\\"\" ! videoconvert ! autovideosink sync=false"
+            ),
+            Self::Null => "fakesink sync=false".to_owned(),
+            Self::Launch(fragment) => fragment.replace("{camera}", camera.as_str()),
+            Self::Pictures(_) => "appsink name=pictures sync=false".to_owned(),
+        }
+    }
+
+    /// Whether sinks show pictures as they come, though they would wait for the clock by default.
+    /// A launch fragment that speaks of `sync` itself has its way.
+    pub fn shows_at_once(&self) -> bool {
+        !matches!(self, Self::Launch(fragment) if fragment.contains("sync="))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_camera_is_put_into_a_fragment() {
+        let output = Output::parse("shmsink socket-path=/tmp/{camera} name={camera}");
+        let camera = "front".parse().unwrap();
+        assert_eq!(output.launch(&camera), "shmsink socket-path=/tmp/front name=front");
+        assert!(output.shows_at_once());
+        assert!(!Output::parse("ximagesink sync=true").shows_at_once());
+    }
+}

@@ -1,0 +1,135 @@
+//! What the receiver prints: one JSON object on each line.
+
+use std::io::Write;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rovercast_protocol::ids::{CameraId, RobotId};
+use rovercast_protocol::telemetry::Telemetry;
+use serde::Serialize;
+
+/// Lines that may wait for a slow reader; beyond, new ones are dropped.
+const BACKLOG: usize = 1024;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Report {
+    /// A camera in the last second.
+    Camera(CameraReport),
+    /// What the robot told, as it told it.
+    Telemetry {
+        /// Which robot.
+        robot: RobotId,
+        /// The figures.
+        #[serde(flatten)]
+        telemetry: Telemetry,
+    },
+}
+
+/// A camera in the last second.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CameraReport {
+    /// Which robot.
+    pub robot: RobotId,
+    /// Which camera.
+    pub camera: CameraId,
+    /// Whether there is a session with the robot.
+    pub connected: bool,
+    /// Picture width in pixels; 0 before the first picture.
+    pub width: u32,
+    /// Picture height in pixels; 0 before the first picture.
+    pub height: u32,
+    /// Pictures decoded in this second.
+    pub fps: f64,
+    /// Bits of video received in this second, in units of 1,000.
+    pub bitrate_kbps: u64,
+    /// Packets lost since the session began.
+    pub packets_lost: u64,
+    /// Pictures decoded since the receiver started.
+    pub frames_decoded: u64,
+    /// Access units not decoded, because the decoder was too slow, since the receiver started.
+    pub frames_dropped: u64,
+    /// The longest that a missing packet is waited for.
+    pub jitter_buffer_ms: u32,
+    /// How unevenly packets come.
+    pub jitter_ms: f64,
+    /// From capture to decoded picture, over the pictures of this second; absent while the
+    /// robot's clock is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<Spread>,
+    /// The clocks' difference is known to this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_error_ms: Option<f64>,
+}
+
+/// How values spread.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spread {
+    /// The median.
+    pub p50: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of microseconds, in milliseconds; none of no values.
+    pub fn of_us(mut values: Vec<i64>) -> Option<Self> {
+        values.sort_unstable();
+        let ms = |us: i64| us as f64 / 1000.0;
+        Some(Self { p50: ms(*values.get(values.len() / 2)?), max: ms(*values.last()?) })
+    }
+}
+
+/// Where reports go.
+#[derive(Debug, Clone)]
+pub struct Reports(Option<SyncSender<Report>>);
+
+impl Reports {
+    /// Nowhere.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// To standard output, by a thread of its own: a reader that stalls must not stall the media.
+    pub fn to_stdout() -> std::io::Result<Self> {
+        let (sender, receiver) = sync_channel::<Report>(BACKLOG);
+        std::thread::Builder::new().name("report".into()).spawn(move || {
+            let mut out = std::io::stdout();
+            for report in receiver {
+                let written = line(&report).and_then(|line| out.write_all(line.as_bytes()));
+                if written.is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self(Some(sender)))
+    }
+
+    /// Writes one; drops it when too many wait.
+    pub fn send(&self, report: Report) {
+        if let Some(sender) = &self.0 {
+            let _ = sender.try_send(report);
+        }
+    }
+}
+
+fn line(report: &Report) -> std::io::Result<String> {
+    let mut json = serde_json::to_value(report)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    json["time"] = (now.as_millis() as f64 / 1000.0).into();
+    Ok(format!("{json}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spread_of_nothing_is_nothing() {
+        assert_eq!(Spread::of_us(vec![]), None);
+        assert_eq!(Spread::of_us(vec![3000, 1000, 2000]), Some(Spread { p50: 2.0, max: 3.0 }));
+    }
+}

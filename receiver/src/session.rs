@@ -1,0 +1,238 @@
+//! One session with a robot: its tracks to their views, its messages to the report.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+use gst::glib;
+use gst::prelude::*;
+use rovercast_peer::connection::{Connection, ConnectionError, ConnectionEvent, Track};
+use rovercast_peer::start::now_us;
+use rovercast_protocol::clock::{Offset, OffsetEstimator, RtpAnchor};
+use rovercast_protocol::ids::{CameraId, SessionId};
+use rovercast_protocol::signaling::Candidate;
+use rovercast_protocol::telemetry::{Ping, RobotMessage, ViewerMessage};
+
+use crate::meter::Meter;
+use crate::view::{Entrance, access_units};
+
+/// Jitter buffers that are followed: tracks, their retransmissions, and some to spare. What a
+/// peer makes up beyond that is not followed.
+const MAX_JITTER_BUFFERS: usize = 256;
+
+/// A session that exists at the broker.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The media connection.
+    pub connection: Connection,
+    tracks: Vec<ReceivedTrack>,
+    jitter_buffers: HashMap<u32, glib::WeakRef<gst::Element>>,
+    clock: OffsetEstimator,
+    heard_us: Arc<AtomicI64>,
+}
+
+#[derive(Debug)]
+struct ReceivedTrack {
+    camera: CameraId,
+    mid: String,
+    ssrc: Arc<AtomicU32>,
+    anchor: Option<RtpAnchor>,
+}
+
+/// What the network did to one camera in this session.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct NetworkFigures {
+    /// Packets that never came, also not when asked for again.
+    pub packets_lost: u64,
+    /// The longest that a packet is waited for, in milliseconds.
+    pub jitter_buffer_ms: u32,
+    /// How unevenly packets come, in milliseconds (RFC 3550, section 6.4.1).
+    pub jitter_ms: f64,
+}
+
+impl Session {
+    /// A session whose offer is still to come.
+    pub fn new(id: SessionId, connection: Connection) -> Self {
+        Self {
+            id,
+            connection,
+            tracks: Vec::new(),
+            jitter_buffers: HashMap::new(),
+            clock: OffsetEstimator::default(),
+            heard_us: Arc::new(AtomicI64::new(0)),
+        }
+    }
+
+    /// Takes the robot's offer, returns the answer.
+    pub async fn answer(&mut self, offer: &str) -> Result<String, ConnectionError> {
+        self.connection.answer(offer).await
+    }
+
+    /// Takes a candidate of the robot.
+    pub fn candidate(&mut self, candidate: &Candidate) {
+        if let Err(error) = self.connection.add_candidate(candidate) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// The next event of the connection.
+    pub async fn next(&mut self) -> ConnectionEvent {
+        self.connection.next().await
+    }
+
+    /// When the last packet came, in microseconds of this host's clock; 0 before the first.
+    pub fn heard_us(&self) -> i64 {
+        self.heard_us.load(Ordering::Relaxed)
+    }
+
+    /// The other host's clock, once it is known.
+    pub fn offset(&self) -> Option<Offset> {
+        self.clock.offset()
+    }
+
+    /// Follows the jitter buffer of an SSRC.
+    pub fn jitter_buffer(&mut self, ssrc: u32, element: glib::WeakRef<gst::Element>) {
+        if self.jitter_buffers.len() < MAX_JITTER_BUFFERS {
+            self.jitter_buffers.insert(ssrc, element);
+        }
+    }
+
+    /// Asks for the robot's clock, which also says that we are here.
+    pub fn ping(&self) {
+        let ping = ViewerMessage::Ping(Ping { sent_us: now_us() });
+        if let Ok(json) = serde_json::to_vec(&ping) {
+            self.connection.send(&json);
+        }
+    }
+
+    /// Takes a message of the robot; returns it when it concerns others.
+    pub fn message(&mut self, message: &[u8]) -> Option<RobotMessage> {
+        let received_us = now_us();
+        self.heard_us.fetch_max(received_us, Ordering::Relaxed);
+        if self.clock.offset().is_none() {
+            self.ping();
+        }
+        match serde_json::from_slice(message).ok()? {
+            RobotMessage::Pong(pong) => {
+                self.clock.exchange(pong.ping_sent_us, pong.received_us, pong.sent_us, received_us);
+                None
+            }
+            RobotMessage::Clock(clock) => {
+                for track in &mut self.tracks {
+                    let told = clock.tracks.iter().find(|told| told.mid == track.mid);
+                    track.anchor = told.map(|told| told.anchor).or(track.anchor);
+                }
+                None
+            }
+            message @ RobotMessage::Telemetry(_) => Some(message),
+        }
+    }
+
+    /// Leads a track into a view.
+    pub fn attach(
+        &mut self,
+        track: Track,
+        camera: CameraId,
+        entrance: Entrance,
+        meter: &Arc<Meter>,
+    ) -> Result<(), ConnectionError> {
+        let depayloader = gst::ElementFactory::make("rtph264depay")
+            .property("request-keyframe", true)
+            .property("wait-for-keyframe", true)
+            .build()?;
+        let appsink = gst_app::AppSink::builder()
+            .caps(&access_units())
+            .sync(false)
+            .async_(false)
+            .max_buffers(1)
+            .build();
+        enter(&appsink, entrance);
+        let pipeline = self.connection.pipeline();
+        pipeline.add_many([&depayloader, appsink.upcast_ref()])?;
+        depayloader.link(&appsink)?;
+        appsink.sync_state_with_parent()?;
+        depayloader.sync_state_with_parent()?;
+        let sink = depayloader
+            .static_pad("sink")
+            .ok_or_else(|| ConnectionError::Gst("the depayloader has no sink pad".to_owned()))?;
+        let ssrc = Arc::new(AtomicU32::new(0));
+        note_packets(&track.pad, &ssrc, meter, &self.heard_us);
+        track.pad.link(&sink).map_err(|error| ConnectionError::Gst(error.to_string()))?;
+        let mid = track.section.mid.clone();
+        self.tracks.push(ReceivedTrack { camera, mid, ssrc, anchor: None });
+        track.release();
+        Ok(())
+    }
+
+    /// What the network did to a camera.
+    pub fn network(&self, camera: &CameraId) -> NetworkFigures {
+        let track = self.tracks.iter().find(|track| track.camera == *camera);
+        let buffer = track
+            .and_then(|track| self.jitter_buffers.get(&track.ssrc.load(Ordering::Relaxed)))
+            .and_then(glib::WeakRef::upgrade);
+        let Some(buffer) = buffer else { return NetworkFigures::default() };
+        let stats = buffer.property::<gst::Structure>("stats");
+        NetworkFigures {
+            packets_lost: stats.get("num-lost").unwrap_or(0),
+            jitter_buffer_ms: buffer.property("latency"),
+            jitter_ms: stats.get::<u64>("avg-jitter").unwrap_or(0) as f64 / 1e6,
+        }
+    }
+
+    /// From capture to now, in microseconds, of pictures given by RTP timestamp and time. Empty
+    /// while the clocks are not known, and of producers that do not tell theirs.
+    pub fn latencies_us(&self, camera: &CameraId, shown: &[(u32, i64)]) -> Vec<i64> {
+        let track = self.tracks.iter().find(|track| track.camera == *camera);
+        let (Some(anchor), Some(offset)) = (track.and_then(|track| track.anchor), self.offset())
+        else {
+            return Vec::new();
+        };
+        let latency = |&(rtp, shown_us): &(u32, i64)| {
+            shown_us.saturating_sub(offset.to_local(anchor.capture_us(rtp)))
+        };
+        shown.iter().map(latency).collect()
+    }
+}
+
+fn enter(appsink: &gst_app::AppSink, entrance: Entrance) {
+    let mut entrance = entrance;
+    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        if !entrance.push(&sample)
+            && let Some(pad) = sink.static_pad("sink")
+        {
+            pad.push_event(gst_video::UpstreamForceKeyUnitEvent::builder().build());
+        }
+        Ok(gst::FlowSuccess::Ok)
+    });
+    appsink.set_callbacks(callbacks.build());
+}
+
+/// Notes of each packet when it came and which frame it belongs to.
+fn note_packets(
+    pad: &gst::Pad,
+    ssrc: &Arc<AtomicU32>,
+    meter: &Arc<Meter>,
+    heard_us: &Arc<AtomicI64>,
+) {
+    let (ssrc, meter, heard_us) = (ssrc.clone(), meter.clone(), heard_us.clone());
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let mut header = [0; 12];
+        if let Some(buffer) = info.buffer()
+            && buffer.copy_to_slice(0, &mut header).is_ok()
+        {
+            // RFC 3550, section 5.1: the timestamp, then the SSRC.
+            let word = |at: usize| {
+                u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+            };
+            ssrc.store(word(8), Ordering::Relaxed);
+            heard_us.fetch_max(now_us(), Ordering::Relaxed);
+            if let Some(pts) = buffer.pts() {
+                meter.arrived(pts.nseconds(), word(4));
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}

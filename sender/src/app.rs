@@ -1,0 +1,258 @@
+//! The sender's one event loop: the broker's requests in, sessions and telemetry out.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rovercast_peer::connection::ConnectionSettings;
+use rovercast_peer::ice::IceUrls;
+use rovercast_peer::link::{Link, LinkEvent};
+use rovercast_protocol::ids::{CameraId, SessionId};
+use rovercast_protocol::signaling::{
+    BrokerMessage, CameraMeta, EndReason, ErrorCode, ErrorMessage, PeerBody, PeerMessage,
+    PeerRequest, PeerRole, PeerStatus, ProducerMeta, SessionEnd, SessionStart,
+};
+use rovercast_protocol::telemetry::{HostFigures, RobotMessage, Telemetry};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, timeout};
+
+use crate::camera::task::Camera;
+use crate::config::Config;
+use crate::session::policy::choose_cameras;
+use crate::session::task::{REFUSED_OFFER, Session, SessionPlan, Signal};
+use crate::telemetry::{Host, Meter};
+
+/// Ends of sessions that may wait; the sessions wait with them.
+const ENDED: usize = 64;
+
+/// Everything is to be freed by then when the sender stops.
+const STOPPING: Duration = Duration::from_millis(1500);
+
+/// Runs a robot until `shutdown` resolves, then ends its sessions and frees its cameras.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let meta = serde_json::to_value(meta(&config))?;
+    let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Producer], meta: Some(meta) };
+    let (link, mut link_events) = Link::start(config.signaling.url.clone(), status);
+    let (changed_tx, mut changed) = watch::channel(());
+    let cameras = start_cameras(&config, &changed_tx)?;
+    let (ended_tx, mut ended) = mpsc::channel(ENDED);
+    let mut app = App {
+        max_sessions: config.sessions.max,
+        meters: cameras.iter().map(|_| Meter::default()).collect(),
+        cameras,
+        sessions: HashMap::new(),
+        ice: IceUrls::default(),
+        link,
+        ended: ended_tx,
+        telemetry: watch::Sender::new(Arc::from([])),
+        telemetry_seq: 0,
+        host: HostFigures::default(),
+    };
+    let mut host_figures = watch_host();
+    let mut tick = interval(Duration::from_secs(1));
+    let mut last_tick = Instant::now();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            Some(event) = link_events.recv() => app.on_link(event),
+            Some(id) = ended.recv() => {
+                app.sessions.remove(&id);
+            }
+            Ok(()) = changed.changed() => app.publish_telemetry(),
+            now = tick.tick() => {
+                app.host = host_figures.borrow_and_update().clone();
+                for (meter, camera) in app.meters.iter_mut().zip(&app.cameras) {
+                    meter.read(camera, now - last_tick);
+                }
+                last_tick = now;
+                app.publish_telemetry();
+            }
+            () = &mut shutdown => break,
+        }
+    }
+    // Sessions report their end as they finish; nobody else listens now.
+    ended.close();
+    app.stop().await;
+    Ok(())
+}
+
+/// What the robot says of itself to viewers.
+fn meta(config: &Config) -> ProducerMeta {
+    let camera = |camera: &crate::config::CameraConfig| CameraMeta {
+        id: camera.id.clone(),
+        label: camera.label().to_owned(),
+        width: camera.width,
+        height: camera.height,
+        fps: camera.fps,
+        codec: "h264".to_owned(),
+    };
+    ProducerMeta {
+        name: config.robot.id.clone(),
+        kind: "robot".to_owned(),
+        cameras: config.camera.iter().map(camera).collect(),
+    }
+}
+
+/// Starts every camera; `changed` is told whenever the status of one changes.
+fn start_cameras(config: &Config, changed: &watch::Sender<()>) -> anyhow::Result<Vec<Camera>> {
+    let mut cameras = Vec::new();
+    for config in &config.camera {
+        let camera = Camera::start(config.clone())?;
+        let (mut status, changed) = (camera.status.clone(), changed.clone());
+        tokio::spawn(async move {
+            while status.changed().await.is_ok() {
+                changed.send_replace(());
+            }
+        });
+        cameras.push(camera);
+    }
+    Ok(cameras)
+}
+
+/// Reads the host's figures once a second, away from the event loop: some sensors are slow.
+fn watch_host() -> watch::Receiver<HostFigures> {
+    let (figures_tx, figures) = watch::channel(HostFigures::default());
+    tokio::task::spawn_blocking(move || {
+        let mut host = Host::new();
+        while !figures_tx.is_closed() {
+            std::thread::sleep(Duration::from_secs(1));
+            figures_tx.send_replace(host.read());
+        }
+    });
+    figures
+}
+
+struct App {
+    max_sessions: usize,
+    cameras: Vec<Camera>,
+    meters: Vec<Meter>,
+    sessions: HashMap<SessionId, Session>,
+    ice: IceUrls,
+    link: Link,
+    ended: mpsc::Sender<SessionId>,
+    telemetry: watch::Sender<Arc<[u8]>>,
+    telemetry_seq: u64,
+    host: HostFigures,
+}
+
+impl App {
+    fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up(welcome) => {
+                tracing::info!(peer_id = %welcome.peer_id, "registered with the broker");
+                self.ice = IceUrls::from_servers(&welcome.ice_servers);
+            }
+            LinkEvent::Down(reason) => {
+                // Sessions need no broker once they are connected.
+                tracing::warn!(sessions = self.sessions.len(), "{reason}; trying again");
+            }
+            LinkEvent::Message(BrokerMessage::StartSession(start)) => self.start_session(start),
+            LinkEvent::Message(BrokerMessage::EndSession(end)) => {
+                if let Some(session) = self.sessions.get(&end.session_id) {
+                    session.stop();
+                }
+            }
+            LinkEvent::Message(BrokerMessage::Peer(PeerMessage { session_id, body })) => {
+                let signal = match body {
+                    PeerBody::Sdp(sdp) => Signal::Sdp(sdp),
+                    PeerBody::Ice(candidate) => Signal::Candidate(candidate),
+                };
+                if let Some(session) = self.sessions.get(&session_id)
+                    && !session.signal(signal)
+                {
+                    tracing::warn!(session = %session_id, "the viewer floods; its session ends");
+                    session.stop();
+                }
+            }
+            LinkEvent::Message(BrokerMessage::Error(error)) => {
+                tracing::warn!(code = ?error.code, session = ?error.session_id, "broker: {}", error.details);
+            }
+            LinkEvent::Message(_) => {}
+        }
+    }
+
+    fn start_session(&mut self, start: SessionStart) {
+        let available: Vec<CameraId> =
+            self.cameras.iter().map(|camera| camera.config.id.clone()).collect();
+        let id = start.session_id;
+        if self.sessions.contains_key(&id) {
+            return self.refuse(id, ErrorCode::Internal, "this session exists already");
+        }
+        if self.sessions.len() >= self.max_sessions {
+            let details =
+                "the robot has as many viewers as it may: try again later, or raise sessions.max";
+            return self.refuse(id, ErrorCode::TooManySessions, details);
+        }
+        if start.offer.is_some() {
+            return self.refuse(id, ErrorCode::BadSdp, REFUSED_OFFER);
+        }
+        let Some(chosen) = choose_cameras(start.cameras.as_deref(), &available) else {
+            return self.refuse(
+                id,
+                ErrorCode::UnknownCamera,
+                "the robot has none of these cameras",
+            );
+        };
+        tracing::info!(session = %id, viewer = %start.peer_id, cameras = chosen.len(), "session starts");
+        let cameras = self
+            .cameras
+            .iter()
+            .filter(|camera| chosen.contains(&camera.config.id))
+            .map(|camera| (camera.config.id.clone(), camera.stream.clone()))
+            .collect();
+        let plan = SessionPlan {
+            id: id.clone(),
+            cameras,
+            settings: ConnectionSettings { ice: self.ice.clone(), ..Default::default() },
+            telemetry: self.telemetry.subscribe(),
+            link: self.link.clone(),
+            ended: self.ended.clone(),
+        };
+        self.sessions.insert(id, Session::start(plan));
+    }
+
+    fn refuse(&self, session_id: SessionId, code: ErrorCode, details: &str) {
+        tracing::info!(session = %session_id, ?code, "session refused: {details}");
+        let error = ErrorMessage {
+            details: details.to_owned(),
+            code: Some(code),
+            session_id: Some(session_id.clone()),
+        };
+        self.link.send(PeerRequest::Error(error));
+        let reason = Some(EndReason::Ended);
+        self.link.send(PeerRequest::EndSession(SessionEnd { session_id, reason }));
+    }
+
+    fn publish_telemetry(&mut self) {
+        self.telemetry_seq += 1;
+        let figures = self.meters.iter().zip(&self.cameras);
+        let message = RobotMessage::Telemetry(Telemetry {
+            seq: self.telemetry_seq,
+            host: self.host.clone(),
+            cameras: figures.map(|(meter, camera)| meter.figures(camera)).collect(),
+        });
+        match serde_json::to_vec(&message) {
+            Ok(json) => {
+                self.telemetry.send_replace(json.into());
+            }
+            Err(error) => tracing::error!(%error, "telemetry"),
+        }
+    }
+
+    /// Ends every session and camera, side by side.
+    async fn stop(self) {
+        let mut ending = JoinSet::new();
+        for session in self.sessions.into_values() {
+            ending.spawn(session.finish());
+        }
+        for camera in self.cameras {
+            ending.spawn(camera.stop());
+        }
+        let all = async { while ending.join_next().await.is_some() {} };
+        if timeout(STOPPING, all).await.is_err() {
+            tracing::warn!("not everything could be freed in time");
+        }
+    }
+}

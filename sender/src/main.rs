@@ -1,0 +1,103 @@
+//! The command line of `rovercast-sender`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use rovercast_sender::{app, config::Config};
+use tokio::sync::watch;
+
+/// Streams a robot's cameras and telemetry to viewers over WebRTC.
+#[derive(Debug, Parser)]
+#[command(name = "rovercast-sender", version)]
+struct Arguments {
+    /// The robot's settings.
+    #[arg(long, value_name = "FILE", default_value = "config/sender.toml")]
+    config: PathBuf,
+    /// Embeds the broker and the browser viewer, listening here, instead of using another broker.
+    #[arg(long, value_name = "ADDR")]
+    serve: Option<SocketAddr>,
+    /// The broker's WebSocket, in place of `signaling.url` of the config.
+    #[arg(long, value_name = "URL", conflicts_with = "serve")]
+    url: Option<String>,
+    /// What to log: error, warn, info, debug or trace, or a filter such as `rovercast_sender=debug`.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::new(&arguments.log_level);
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .init();
+    let config = match Config::load(&arguments.config) {
+        Ok(mut config) => {
+            if let Some(url) = &arguments.url {
+                config.signaling.url.clone_from(url);
+            }
+            config
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(config, arguments.serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rovercast-sender: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut config: Config, serve: Option<SocketAddr>) -> anyhow::Result<()> {
+    rovercast_peer::start::start()?;
+    let (stop_tx, stop) = watch::channel(false);
+    ctrlc::set_handler(move || {
+        stop_tx.send_replace(true);
+    })
+    .context("cannot handle Ctrl-C")?;
+    let stopped = |mut stop: watch::Receiver<bool>| async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let mut broker = None;
+        if let Some(address) = serve {
+            let settings = rovercast_signaling::Config { listen: address, ..Default::default() };
+            let server = rovercast_signaling::Server::bind(settings).await?;
+            let address = server.local_addr();
+            println!("listening on http://{address}");
+            config.signaling.url = format!("ws://{}/ws", reachable(address));
+            broker = Some(tokio::spawn(server.run(stopped(stop.clone()))));
+        }
+        app::run(config, stopped(stop)).await?;
+        if let Some(broker) = broker {
+            broker.await?;
+        }
+        Ok(())
+    });
+    // Nothing that still waits for a device may hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Where to reach a server on this host that may listen on every address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let loopback: std::net::IpAddr = match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(loopback);
+    }
+    address
+}

@@ -1,0 +1,121 @@
+//! The media of one session: for each camera a subscription, a payloader and a track.
+
+use std::sync::Mutex;
+
+use gst::prelude::*;
+use gst_app::AppSrc;
+use gst_utils::{ConsumptionLink, StreamProducer, streamproducer::ConsumerSettings};
+use rovercast_peer::connection::{Connection, ConnectionError};
+use rovercast_protocol::clock::{RtpAnchor, VIDEO_CLOCK_HZ};
+use rovercast_protocol::ids::CameraId;
+use rovercast_protocol::keyframes::KeyFrameGate;
+
+/// The payload type of every track: they all carry the same codec with the same parameters.
+const PAYLOAD_TYPE: u32 = 96;
+
+/// RTP packets, header included, fit any path of the internet.
+const MTU: u32 = 1200;
+
+/// What may wait for a session's network thread. Older access units are dropped, up to the next
+/// key frame.
+const BACKLOG: gst::ClockTime = gst::ClockTime::from_mseconds(300);
+
+/// One camera in one session.
+#[derive(Debug)]
+pub struct SentTrack {
+    camera: CameraId,
+    stream: StreamProducer,
+    appsrc: AppSrc,
+    link: Option<ConsumptionLink>,
+    timestamp_offset: u32,
+}
+
+impl SentTrack {
+    /// Adds a camera to a connection that has not offered yet. Nothing flows before
+    /// [`SentTrack::start`].
+    pub fn add(
+        connection: &Connection,
+        camera: CameraId,
+        stream: StreamProducer,
+    ) -> Result<Self, ConnectionError> {
+        let (ssrc, timestamp_offset) = (rand::random::<u32>(), rand::random::<u32>());
+        let appsrc = AppSrc::builder().format(gst::Format::Time).is_live(true).build();
+        let payloader = gst::ElementFactory::make("rtph264pay")
+            .property("mtu", MTU)
+            .property("pt", PAYLOAD_TYPE)
+            .property("ssrc", ssrc)
+            .property("timestamp-offset", timestamp_offset)
+            .property("config-interval", -1i32)
+            .property_from_str("aggregate-mode", "zero-latency")
+            .build()?;
+        connection.pipeline().add_many([appsrc.upcast_ref(), &payloader])?;
+        appsrc.link(&payloader)?;
+        let caps = gst::Caps::builder("application/x-rtp")
+            .field("media", "video")
+            .field("encoding-name", "H264")
+            .field("clock-rate", VIDEO_CLOCK_HZ as i32)
+            .field("payload", PAYLOAD_TYPE as i32)
+            .field("packetization-mode", "1")
+            .field("profile-level-id", "42e01f")
+            .field("level-asymmetry-allowed", "1")
+            .field("ssrc", ssrc)
+            .build();
+        connection.add_track(&payloader, &caps)?;
+        close_gaps(&appsrc);
+        Ok(Self { camera, stream, appsrc, link: None, timestamp_offset })
+    }
+
+    /// Which camera it is.
+    pub fn camera(&self) -> &CameraId {
+        &self.camera
+    }
+
+    /// Lets the pictures flow, from a key frame that is asked for now.
+    pub fn start(&mut self) {
+        let settings = ConsumerSettings { max_time: BACKLOG, ..ConsumerSettings::default() };
+        match self.stream.add_consumer_with(&self.appsrc, settings) {
+            Ok(link) => self.link = Some(link),
+            Err(error) => tracing::error!(camera = %self.camera, %error, "no subscription"),
+        }
+        request_key_frame(&self.stream);
+    }
+
+    /// Ends the subscription; the rest goes with the connection.
+    pub fn stop(&mut self) {
+        self.link = None;
+    }
+
+    /// Where this track's RTP timestamps stand at a time of the shared clock.
+    pub fn anchor(&self, now: gst::ClockTime) -> RtpAnchor {
+        let ticks = now.nseconds() as u128 * VIDEO_CLOCK_HZ as u128 / 1_000_000_000;
+        RtpAnchor {
+            rtp: self.timestamp_offset.wrapping_add(ticks as u32),
+            capture_us: now.useconds() as i64,
+        }
+    }
+}
+
+fn request_key_frame(stream: &StreamProducer) {
+    if let Some(pad) = stream.appsink().static_pad("sink") {
+        let request = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
+        pad.push_event(request);
+    }
+}
+
+/// Where the subscription dropped something, the rest of the group of pictures goes too.
+fn close_gaps(appsrc: &AppSrc) {
+    let Some(pad) = appsrc.static_pad("src") else { return };
+    let gate = Mutex::new(KeyFrameGate::default());
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let (Some(buffer), Ok(mut gate)) = (info.buffer(), gate.lock()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let flags = buffer.flags();
+        let key_frame = !flags.contains(gst::BufferFlags::DELTA_UNIT);
+        if gate.passes(flags.contains(gst::BufferFlags::DISCONT), key_frame) {
+            gst::PadProbeReturn::Ok
+        } else {
+            gst::PadProbeReturn::Drop
+        }
+    });
+}

@@ -1,0 +1,288 @@
+//! A session from its start to its end, as one task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gst_utils::StreamProducer;
+use rovercast_peer::connection::{
+    Connection, ConnectionError, ConnectionEvent, ConnectionSettings,
+};
+use rovercast_peer::link::Link;
+use rovercast_peer::negotiation::{Description, Refused};
+use rovercast_peer::start::{now, now_us};
+use rovercast_protocol::ids::{CameraId, SessionId};
+use rovercast_protocol::signaling::{
+    Candidate, EndReason, ErrorCode, ErrorMessage, PeerBody, PeerMessage, PeerRequest, Sdp,
+    SessionEnd,
+};
+use rovercast_protocol::telemetry::{Clock, Pong, RobotMessage, TrackClock, ViewerMessage};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, sleep_until};
+
+use crate::session::media::SentTrack;
+use crate::session::policy::Liveness;
+
+/// A session that has not connected by then is given up.
+const NEGOTIATION: Duration = Duration::from_secs(10);
+
+/// Messages of the viewer that may wait; a viewer that floods loses its session.
+const SIGNALS: usize = 64;
+
+/// What the viewer says by way of the broker.
+#[derive(Debug)]
+pub enum Signal {
+    /// Its SDP.
+    Sdp(Sdp),
+    /// A candidate.
+    Candidate(Candidate),
+}
+
+/// A session that runs.
+#[derive(Debug)]
+pub struct Session {
+    signals: mpsc::Sender<Signal>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What a session is made of.
+pub struct SessionPlan {
+    /// Its id.
+    pub id: SessionId,
+    /// Its cameras, and where their access units come from.
+    pub cameras: Vec<(CameraId, StreamProducer)>,
+    /// How to connect.
+    pub settings: ConnectionSettings,
+    /// The robot's telemetry, serialized: each viewer gets the newest.
+    pub telemetry: watch::Receiver<Arc<[u8]>>,
+    /// The way to the viewer.
+    pub link: Link,
+    /// Told when the session has ended and everything of it is freed.
+    pub ended: mpsc::Sender<SessionId>,
+}
+
+impl Session {
+    /// Starts it.
+    pub fn start(plan: SessionPlan) -> Self {
+        let (signals, signals_rx) = mpsc::channel(SIGNALS);
+        let (stop, stop_rx) = watch::channel(false);
+        let task = tokio::spawn(run(plan, signals_rx, stop_rx));
+        Self { signals, stop, task }
+    }
+
+    /// Passes on what the viewer said. False when it says more than can be taken.
+    pub fn signal(&self, signal: Signal) -> bool {
+        self.signals.try_send(signal).is_ok()
+    }
+
+    /// Asks it to end; it reports when it has.
+    pub fn stop(&self) {
+        let _ = self.stop.send(true);
+    }
+
+    /// Ends it and waits until everything of it is freed.
+    pub async fn finish(self) {
+        self.stop();
+        if self.task.await.is_err() {
+            tracing::error!("ending a session panicked");
+        }
+    }
+}
+
+/// Why a session ends.
+enum End {
+    /// The viewer or the broker ended it, or the robot stops.
+    Asked,
+    /// The viewer is gone.
+    Gone(&'static str),
+    /// Something is wrong; the viewer is told.
+    Failed(ErrorCode, String),
+}
+
+impl From<ConnectionError> for End {
+    fn from(error: ConnectionError) -> Self {
+        let code = match &error {
+            ConnectionError::Refused(Refused::Candidate) => ErrorCode::BadCandidate,
+            ConnectionError::Refused(_) => ErrorCode::BadSdp,
+            ConnectionError::Mismatch(_) => ErrorCode::FingerprintMismatch,
+            ConnectionError::Gst(_) => ErrorCode::Internal,
+        };
+        Self::Failed(code, error.to_string())
+    }
+}
+
+async fn run(plan: SessionPlan, signals: mpsc::Receiver<Signal>, mut stop: watch::Receiver<bool>) {
+    let SessionPlan { id, cameras, settings, telemetry, link, ended } = plan;
+    let made = tokio::task::spawn_blocking({
+        let name = id.to_string();
+        move || make(&name, &settings, cameras)
+    });
+    let end = match made.await {
+        Ok(Ok((connection, tracks))) => {
+            let mut live =
+                Live { id: id.clone(), connection, tracks, mids: Vec::new(), link: link.clone() };
+            let end = tokio::select! {
+                end = live.run(signals, telemetry) => end,
+                _ = stop.wait_for(|stop| *stop) => End::Asked,
+            };
+            live.close().await;
+            end
+        }
+        Ok(Err(error)) => error.into(),
+        Err(error) => End::Failed(ErrorCode::Internal, error.to_string()),
+    };
+    match end {
+        End::Asked => tracing::info!(session = %id, "session ended"),
+        End::Gone(why) => tracing::info!(session = %id, "session ended: {why}"),
+        End::Failed(code, details) => {
+            tracing::warn!(session = %id, ?code, "session ended: {details}");
+            let session_id = Some(id.clone());
+            link.send(PeerRequest::Error(ErrorMessage { details, code: Some(code), session_id }));
+        }
+    }
+    let reason = Some(EndReason::Ended);
+    link.send(PeerRequest::EndSession(SessionEnd { session_id: id.clone(), reason }));
+    let _ = ended.send(id).await;
+}
+
+fn make(
+    name: &str,
+    settings: &ConnectionSettings,
+    cameras: Vec<(CameraId, StreamProducer)>,
+) -> Result<(Connection, Vec<SentTrack>), ConnectionError> {
+    let connection = Connection::new(name, settings)?;
+    let tracks = cameras
+        .into_iter()
+        .map(|(camera, stream)| SentTrack::add(&connection, camera, stream))
+        .collect::<Result<_, _>>()?;
+    Ok((connection, tracks))
+}
+
+struct Live {
+    id: SessionId,
+    connection: Connection,
+    tracks: Vec<SentTrack>,
+    /// The tracks' names in the SDP, in their order.
+    mids: Vec<String>,
+    link: Link,
+}
+
+impl Live {
+    async fn run(
+        &mut self,
+        mut signals: mpsc::Receiver<Signal>,
+        mut telemetry: watch::Receiver<Arc<[u8]>>,
+    ) -> End {
+        if let Err(error) = self.offer().await {
+            return error.into();
+        }
+        let deadline = Instant::now() + NEGOTIATION;
+        let mut connected = false;
+        let mut liveness = Liveness::default();
+        let mut tick = interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                event = self.connection.next() => match event {
+                    ConnectionEvent::Candidate(candidate) => self.say(PeerBody::Ice(candidate)),
+                    ConnectionEvent::Connected if !connected => {
+                        connected = true;
+                        tracing::info!(session = %self.id, "session connected");
+                        self.tracks.iter_mut().for_each(SentTrack::start);
+                    }
+                    ConnectionEvent::Message(message) => {
+                        // A message that is not understood is of a later version, or nonsense.
+                        if let Ok(ViewerMessage::Ping(ping)) = serde_json::from_slice(&message) {
+                            let received_us = now_us();
+                            liveness.pinged(now().into());
+                            let ping_sent_us = ping.sent_us;
+                            let pong = Pong { ping_sent_us, received_us, sent_us: now_us() };
+                            self.tell(&RobotMessage::Pong(pong));
+                        }
+                    }
+                    ConnectionEvent::Ended(why) => return End::Gone(why),
+                    ConnectionEvent::Failed(error) => return error.into(),
+                    ConnectionEvent::Connected
+                    | ConnectionEvent::Track(_)
+                    | ConnectionEvent::JitterBuffer(..) => {}
+                },
+                signal = signals.recv() => match signal {
+                    Some(Signal::Sdp(Sdp::Answer { sdp })) => {
+                        if let Err(error) = self.connection.take_answer(&sdp).await {
+                            return error.into();
+                        }
+                    }
+                    Some(Signal::Sdp(Sdp::Offer { .. })) => {
+                        return End::Failed(ErrorCode::BadSdp, REFUSED_OFFER.to_owned());
+                    }
+                    Some(Signal::Candidate(candidate)) => {
+                        if let Err(error) = self.connection.add_candidate(&candidate) {
+                            self.complain(error);
+                        }
+                    }
+                    None => return End::Asked,
+                },
+                Ok(()) = telemetry.changed() => {
+                    let newest = telemetry.borrow_and_update().clone();
+                    self.connection.send(&newest);
+                }
+                _ = tick.tick() => {
+                    if liveness.is_gone(now().into()) {
+                        return End::Gone("the viewer has gone silent");
+                    }
+                    self.tell_clocks();
+                }
+                () = sleep_until(deadline), if !connected => {
+                    let details = format!("no connection within {} s", NEGOTIATION.as_secs());
+                    return End::Failed(ErrorCode::NegotiationTimeout, details);
+                }
+            }
+        }
+    }
+
+    async fn offer(&mut self) -> Result<(), ConnectionError> {
+        let cameras: Vec<CameraId> =
+            self.tracks.iter().map(|track| track.camera().clone()).collect();
+        let sdp = self.connection.offer(&cameras).await?;
+        let sections = Description::parse(&sdp)?.sections;
+        let video = sections.into_iter().filter(|section| section.label.is_some());
+        self.mids = video.map(|section| section.mid).collect();
+        self.say(PeerBody::Sdp(Sdp::Offer { sdp }));
+        Ok(())
+    }
+
+    fn say(&self, body: PeerBody) {
+        self.link.send(PeerRequest::Peer(PeerMessage { session_id: self.id.clone(), body }));
+    }
+
+    fn complain(&self, error: ConnectionError) {
+        if let End::Failed(code, details) = error.into() {
+            let session_id = Some(self.id.clone());
+            let error = ErrorMessage { details, code: Some(code), session_id };
+            self.link.send(PeerRequest::Error(error));
+        }
+    }
+
+    fn tell_clocks(&self) {
+        let now = now();
+        let tracks = self.mids.iter().zip(&self.tracks);
+        let tracks = tracks
+            .map(|(mid, track)| TrackClock { mid: mid.clone(), anchor: track.anchor(now) })
+            .collect();
+        self.tell(&RobotMessage::Clock(Clock { tracks }));
+    }
+
+    fn tell(&self, message: &RobotMessage) {
+        if let Ok(json) = serde_json::to_vec(message) {
+            self.connection.send(&json);
+        }
+    }
+
+    async fn close(mut self) {
+        self.tracks.iter_mut().for_each(SentTrack::stop);
+        self.connection.close().await;
+    }
+}
+
+/// What a viewer is told that makes the offer itself.
+pub const REFUSED_OFFER: &str = "this robot makes the offer: ask for the session without one";

@@ -1,0 +1,544 @@
+//! A webrtcbin in a pipeline of its own: its signals as events, its promises as async methods.
+//!
+//! GStreamer's callbacks only post events. Nothing of the other peer is passed on before its
+//! DTLS certificate is checked. Ends by [`Connection::close`], never by being dropped.
+
+use std::time::Duration;
+
+use gst::glib;
+use gst::prelude::*;
+use gst_webrtc::{
+    WebRTCDataChannel, WebRTCDataChannelState, WebRTCPeerConnectionState, WebRTCRTPTransceiver,
+    WebRTCRTPTransceiverDirection, WebRTCSDPType, WebRTCSessionDescription,
+};
+use rovercast_protocol::ids::CameraId;
+use rovercast_protocol::signaling::Candidate;
+use rovercast_protocol::telemetry;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+use crate::fingerprint::{self, Mismatch};
+use crate::ice::IceUrls;
+use crate::negotiation::{self, Description, Refused, Section};
+use crate::start::share_clock;
+
+/// Events of our own webrtcbin that may wait. It makes few; when they overflow the newest is
+/// dropped and the session's watchdog decides.
+const EVENTS: usize = 256;
+
+/// Messages of the other peer that may wait; of a flood the newest are dropped.
+const MESSAGES: usize = 64;
+
+/// Candidates that are taken from one peer.
+const MAX_CANDIDATES: usize = 256;
+
+/// Bytes that may wait in a data channel. With more, new messages are dropped: old news would
+/// only delay newer ones.
+const MAX_CHANNEL_BACKLOG: u64 = 64 * 1024;
+
+/// What can go wrong with a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The other peer's SDP or candidate is refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The other peer is not who it said it is.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// GStreamer refuses something.
+    #[error("WebRTC: {0}")]
+    Gst(String),
+}
+
+impl From<glib::BoolError> for ConnectionError {
+    fn from(error: glib::BoolError) -> Self {
+        Self::Gst(error.message.to_string())
+    }
+}
+
+impl From<gst::StateChangeError> for ConnectionError {
+    fn from(_: gst::StateChangeError) -> Self {
+        Self::Gst("the session's pipeline does not start".to_owned())
+    }
+}
+
+/// What a connection reports.
+#[derive(Debug)]
+pub enum ConnectionEvent {
+    /// A candidate of our own, for the other peer.
+    Candidate(Candidate),
+    /// DTLS is up and the other peer is the promised one.
+    Connected,
+    /// ICE or DTLS failed or was closed; nothing comes any more.
+    Ended(&'static str),
+    /// A track of the other peer starts.
+    Track(Track),
+    /// A jitter buffer was made for packets with this SSRC.
+    JitterBuffer(u32, glib::WeakRef<gst::Element>),
+    /// A message of the other peer, by the data channel.
+    Message(Vec<u8>),
+    /// The connection cannot go on.
+    Failed(ConnectionError),
+}
+
+/// An incoming track, held back until it is linked and released.
+#[derive(Debug)]
+pub struct Track {
+    /// webrtcbin's source pad: RTP.
+    pub pad: gst::Pad,
+    /// The media section that it belongs to.
+    pub section: Section,
+    blocker: gst::PadProbeId,
+}
+
+impl Track {
+    /// Lets the packets flow.
+    pub fn release(self) {
+        self.pad.remove_probe(self.blocker);
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Default)]
+pub struct ConnectionSettings {
+    /// STUN and TURN servers.
+    pub ice: IceUrls,
+    /// The longest that a jitter buffer waits for a missing packet.
+    pub jitter_buffer: Duration,
+}
+
+enum Raw {
+    Candidate(Candidate),
+    State(WebRTCPeerConnectionState),
+    Pad(gst::Pad, gst::PadProbeId),
+    JitterBuffer(u32, glib::WeakRef<gst::Element>),
+    Channel(WebRTCDataChannel),
+    Failed(String),
+}
+
+/// One session's media connection.
+#[derive(Debug)]
+pub struct Connection {
+    pipeline: gst::Pipeline,
+    webrtc: gst::Element,
+    events: mpsc::Receiver<Raw>,
+    messages: mpsc::Receiver<Vec<u8>>,
+    messages_tx: mpsc::Sender<Vec<u8>>,
+    channel: Option<WebRTCDataChannel>,
+    offered_sections: Option<usize>,
+    remote: Option<Description>,
+    remote_candidates: usize,
+    verified: bool,
+}
+
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Raw")
+    }
+}
+
+impl Connection {
+    /// A connection that has not negotiated yet.
+    pub fn new(name: &str, settings: &ConnectionSettings) -> Result<Self, ConnectionError> {
+        let pipeline = gst::Pipeline::with_name(name);
+        share_clock(&pipeline);
+        let latency_ms = u32::try_from(settings.jitter_buffer.as_millis()).unwrap_or(u32::MAX);
+        let webrtc = gst::ElementFactory::make("webrtcbin")
+            .property_from_str("bundle-policy", "max-bundle")
+            .property("latency", latency_ms)
+            .build()?;
+        pipeline.add(&webrtc)?;
+        configure_ice(&webrtc, &settings.ice);
+        let (events_tx, events) = mpsc::channel(EVENTS);
+        let (messages_tx, messages) = mpsc::channel(MESSAGES);
+        post_events(&pipeline, &webrtc, &events_tx);
+        Ok(Self {
+            pipeline,
+            webrtc,
+            events,
+            messages,
+            messages_tx,
+            channel: None,
+            offered_sections: None,
+            remote: None,
+            remote_candidates: 0,
+            verified: false,
+        })
+    }
+
+    /// The pipeline, to put elements beside webrtcbin.
+    pub fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
+
+    /// Adds a track that sends: `payloader` is in the pipeline, `caps` are those of its RTP,
+    /// with the `ssrc`.
+    pub fn add_track(
+        &self,
+        payloader: &gst::Element,
+        caps: &gst::Caps,
+    ) -> Result<(), ConnectionError> {
+        let pad = self
+            .webrtc
+            .request_pad_simple("sink_%u")
+            .ok_or_else(|| ConnectionError::Gst("webrtcbin takes no further track".to_owned()))?;
+        let transceiver = pad.property::<WebRTCRTPTransceiver>("transceiver");
+        transceiver.set_property("direction", WebRTCRTPTransceiverDirection::Sendonly);
+        transceiver.set_property("codec-preferences", caps);
+        transceiver.set_property("do-nack", true);
+        let source = payloader
+            .static_pad("src")
+            .ok_or_else(|| ConnectionError::Gst("the payloader has no source pad".to_owned()))?;
+        source.link(&pad).map_err(|error| ConnectionError::Gst(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Offers all tracks and a data channel. Returns the SDP; `cameras` name its video sections.
+    pub async fn offer(&mut self, cameras: &[CameraId]) -> Result<String, ConnectionError> {
+        self.set_state(gst::State::Ready).await?;
+        self.open_channel()?;
+        self.set_state(gst::State::Paused).await?;
+        let mut offer = self.create("create-offer", "offer").await?;
+        negotiation::label_tracks(offer.sdp_mut(), cameras);
+        self.offered_sections = Some(offer.sdp().medias_len() as usize);
+        let text = offer.sdp().as_text()?;
+        self.describe("set-local-description", &offer).await?;
+        self.set_state(gst::State::Playing).await?;
+        Ok(text)
+    }
+
+    /// Takes the answer to our offer.
+    pub async fn take_answer(&mut self, text: &str) -> Result<(), ConnectionError> {
+        let Some(offered) = self.offered_sections.take() else {
+            return Err(Refused::NotExpected.into());
+        };
+        let description = Description::parse(text)?;
+        description.answers(offered)?;
+        self.set_remote(WebRTCSDPType::Answer, description).await
+    }
+
+    /// Takes an offer. Returns the answer.
+    pub async fn answer(&mut self, text: &str) -> Result<String, ConnectionError> {
+        if self.remote.is_some() {
+            return Err(Refused::NotExpected.into());
+        }
+        let description = Description::parse(text)?;
+        self.set_state(gst::State::Playing).await?;
+        self.set_remote(WebRTCSDPType::Offer, description).await?;
+        let answer = self.create("create-answer", "answer").await?;
+        let text = answer.sdp().as_text()?;
+        self.describe("set-local-description", &answer).await?;
+        Ok(text)
+    }
+
+    /// The description that the other peer sent.
+    pub fn remote(&self) -> Option<&Description> {
+        self.remote.as_ref()
+    }
+
+    /// Takes a candidate of the other peer; empty ones, and too many, are ignored.
+    pub fn add_candidate(&mut self, candidate: &Candidate) -> Result<(), ConnectionError> {
+        self.remote_candidates += 1;
+        if candidate.candidate.is_empty() || self.remote_candidates > MAX_CANDIDATES {
+            return Ok(());
+        }
+        negotiation::check_candidate(&candidate.candidate)?;
+        let (index, text) = (candidate.sdp_m_line_index, &candidate.candidate);
+        self.webrtc.emit_by_name::<()>("add-ice-candidate", &[&index, text]);
+        Ok(())
+    }
+
+    /// Sends a message by the data channel, unless it is not open or too much waits already.
+    /// Messages travel as bytes: GStreamer hands texts on without a check that they are UTF-8.
+    pub fn send(&self, message: &[u8]) -> bool {
+        let open = self.channel.as_ref().filter(|channel| {
+            channel.ready_state() == WebRTCDataChannelState::Open
+                && channel.buffered_amount() < MAX_CHANNEL_BACKLOG
+        });
+        open.inspect(|channel| channel.send_data(Some(&glib::Bytes::from(message)))).is_some()
+    }
+
+    /// The next event. Cancel-safe.
+    pub async fn next(&mut self) -> ConnectionEvent {
+        loop {
+            let event = tokio::select! {
+                biased;
+                Some(raw) = self.events.recv() => match self.interpret(raw) {
+                    Some(event) => event,
+                    None => continue,
+                },
+                Some(message) = self.messages.recv() => ConnectionEvent::Message(message),
+            };
+            let needs_identity = matches!(
+                event,
+                ConnectionEvent::Connected
+                    | ConnectionEvent::Track(_)
+                    | ConnectionEvent::Message(_)
+            );
+            if needs_identity && let Err(error) = self.verify() {
+                return ConnectionEvent::Failed(error.into());
+            }
+            return event;
+        }
+    }
+
+    /// Frees everything, and returns when it is freed.
+    pub async fn close(self) {
+        let closing = spawn_blocking(move || {
+            if let Some(bus) = self.pipeline.bus() {
+                bus.unset_sync_handler();
+                bus.set_flushing(true);
+            }
+            // webrtcbin's threads end only when it leaves the pipeline.
+            let pads: Vec<gst::Pad> = self.webrtc.sink_pads();
+            for pad in pads {
+                if let Some(peer) = pad.peer() {
+                    let _ = peer.unlink(&pad);
+                }
+                self.webrtc.release_request_pad(&pad);
+            }
+            let _ = self.webrtc.set_state(gst::State::Null);
+            let _ = self.pipeline.remove(&self.webrtc);
+            let _ = self.pipeline.set_state(gst::State::Null);
+        });
+        if closing.await.is_err() {
+            tracing::error!("closing a connection panicked");
+        }
+    }
+
+    fn interpret(&mut self, raw: Raw) -> Option<ConnectionEvent> {
+        Some(match raw {
+            Raw::Candidate(candidate) => ConnectionEvent::Candidate(candidate),
+            Raw::State(WebRTCPeerConnectionState::Connected) => ConnectionEvent::Connected,
+            Raw::State(WebRTCPeerConnectionState::Failed) => ConnectionEvent::Ended("failed"),
+            Raw::State(WebRTCPeerConnectionState::Closed) => ConnectionEvent::Ended("closed"),
+            Raw::State(_) => return None,
+            Raw::Pad(pad, blocker) => match self.section_of(&pad) {
+                Some(section) => ConnectionEvent::Track(Track { pad, section, blocker }),
+                None => ConnectionEvent::Failed(ConnectionError::Gst(
+                    "a track belongs to no section of the SDP".to_owned(),
+                )),
+            },
+            Raw::JitterBuffer(ssrc, element) => ConnectionEvent::JitterBuffer(ssrc, element),
+            Raw::Channel(channel) => {
+                if self.channel.is_none() && channel.label().as_deref() == Some(telemetry::CHANNEL)
+                {
+                    self.listen(channel);
+                }
+                return None;
+            }
+            Raw::Failed(reason) => ConnectionEvent::Failed(ConnectionError::Gst(reason)),
+        })
+    }
+
+    fn section_of(&self, pad: &gst::Pad) -> Option<Section> {
+        let transceiver = pad.property::<Option<WebRTCRTPTransceiver>>("transceiver")?;
+        let index = usize::try_from(transceiver.mlineindex()).ok()?;
+        self.remote.as_ref()?.sections.get(index).cloned()
+    }
+
+    /// Compares the certificate of the DTLS connection with the SDP, once.
+    fn verify(&mut self) -> Result<(), Mismatch> {
+        if self.verified {
+            return Ok(());
+        }
+        let remote = self.remote.as_ref().ok_or(Mismatch::NoCertificate)?;
+        let certificate = self.remote_certificate().ok_or(Mismatch::NoCertificate)?;
+        fingerprint::check(&remote.fingerprints(), &certificate)?;
+        self.verified = true;
+        Ok(())
+    }
+
+    fn remote_certificate(&self) -> Option<String> {
+        let transceiver: Option<WebRTCRTPTransceiver> =
+            self.webrtc.emit_by_name("get-transceiver", &[&0i32]);
+        let transceiver = transceiver?;
+        let sending = transceiver.sender().and_then(|sender| sender.transport());
+        let transport =
+            sending.or_else(|| transceiver.receiver().and_then(|receiver| receiver.transport()))?;
+        transport.remote_certificate().map(Into::into)
+    }
+
+    fn open_channel(&mut self) -> Result<(), ConnectionError> {
+        let options = gst::Structure::builder("options")
+            .field("ordered", false)
+            .field("max-retransmits", 0i32)
+            .build();
+        let channel: Option<WebRTCDataChannel> =
+            self.webrtc.emit_by_name("create-data-channel", &[&telemetry::CHANNEL, &options]);
+        let channel = channel.ok_or_else(|| {
+            ConnectionError::Gst("no data channel: is the plugin `sctp` installed?".to_owned())
+        })?;
+        self.listen(channel);
+        Ok(())
+    }
+
+    fn listen(&mut self, channel: WebRTCDataChannel) {
+        let messages = self.messages_tx.clone();
+        channel.connect_on_message_data(move |_, bytes| {
+            if let Some(bytes) = bytes.filter(|bytes| bytes.len() <= telemetry::MAX_MESSAGE_BYTES) {
+                // A full queue drops the newest: only a flood fills it.
+                let _ = messages.try_send(bytes.to_vec());
+            }
+        });
+        self.channel = Some(channel);
+    }
+
+    async fn set_state(&self, state: gst::State) -> Result<(), ConnectionError> {
+        let pipeline = self.pipeline.clone();
+        let changed = spawn_blocking(move || pipeline.set_state(state)).await;
+        changed.map_err(|error| ConnectionError::Gst(error.to_string()))??;
+        Ok(())
+    }
+
+    async fn set_remote(
+        &mut self,
+        kind: WebRTCSDPType,
+        description: Description,
+    ) -> Result<(), ConnectionError> {
+        let session = WebRTCSessionDescription::new(kind, description.message.clone());
+        self.remote = Some(description);
+        self.describe("set-remote-description", &session).await
+    }
+
+    async fn create(
+        &self,
+        signal: &str,
+        reply_field: &str,
+    ) -> Result<WebRTCSessionDescription, ConnectionError> {
+        let (promise, reply) = promise();
+        self.webrtc.emit_by_name::<()>(signal, &[&None::<gst::Structure>, &promise]);
+        let reply = answered(signal, reply).await?;
+        reply
+            .and_then(|reply| reply.get::<WebRTCSessionDescription>(reply_field).ok())
+            .ok_or_else(|| ConnectionError::Gst(format!("{signal} made nothing")))
+    }
+
+    async fn describe(
+        &self,
+        signal: &str,
+        session: &WebRTCSessionDescription,
+    ) -> Result<(), ConnectionError> {
+        let (promise, reply) = promise();
+        self.webrtc.emit_by_name::<()>(signal, &[session, &promise]);
+        answered(signal, reply).await.map(drop)
+    }
+}
+
+type Reply = Result<Option<gst::Structure>, gst::PromiseError>;
+
+fn promise() -> (gst::Promise, oneshot::Receiver<Reply>) {
+    let (sender, receiver) = oneshot::channel();
+    let promise = gst::Promise::with_change_func(move |reply| {
+        let _ = sender.send(reply.map(|reply| reply.map(|reply| reply.to_owned())));
+    });
+    (promise, receiver)
+}
+
+async fn answered(
+    signal: &str,
+    reply: oneshot::Receiver<Reply>,
+) -> Result<Option<gst::Structure>, ConnectionError> {
+    let failed = |reason: String| ConnectionError::Gst(format!("{signal}: {reason}"));
+    let reply = reply.await.map_err(|_| failed("no answer".to_owned()))?;
+    let reply = reply.map_err(|error| failed(format!("{error:?}")))?;
+    if let Some(Ok(error)) = reply.as_ref().map(|reply| reply.get::<glib::Error>("error")) {
+        return Err(failed(error.message().to_owned()));
+    }
+    Ok(reply)
+}
+
+fn configure_ice(webrtc: &gst::Element, urls: &IceUrls) {
+    if let Some(stun) = &urls.stun {
+        webrtc.set_property("stun-server", stun);
+    }
+    for turn in &urls.turn {
+        if !webrtc.emit_by_name::<bool>("add-turn-server", &[turn]) {
+            tracing::warn!("a TURN server is refused by webrtcbin: check its URL");
+        }
+    }
+    let ice = webrtc.property::<glib::Object>("ice-agent");
+    if ice.find_property("agent").is_some() {
+        let agent = ice.property::<glib::Object>("agent");
+        agent.set_property("upnp", false);
+        agent.set_property("ice-tcp", false);
+        // Notices a peer that is gone without a word.
+        agent.set_property("keepalive-conncheck", true);
+    }
+}
+
+/// Turns webrtcbin's signals into events. The closures hold the queue and nothing else.
+fn post_events(pipeline: &gst::Pipeline, webrtc: &gst::Element, events: &mpsc::Sender<Raw>) {
+    let tx = events.clone();
+    webrtc.connect("on-ice-candidate", false, move |values| {
+        if let (Ok(index), Ok(candidate)) = (values[1].get::<u32>(), values[2].get::<String>()) {
+            let candidate = Candidate { candidate, sdp_m_line_index: index };
+            let _ = tx.try_send(Raw::Candidate(candidate));
+        }
+        None
+    });
+
+    let tx = events.clone();
+    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
+        let _ = tx.try_send(Raw::State(webrtc.property("connection-state")));
+    });
+
+    let tx = events.clone();
+    webrtc.connect("on-data-channel", false, move |values| {
+        if let Ok(channel) = values[1].get::<WebRTCDataChannel>() {
+            let _ = tx.try_send(Raw::Channel(channel));
+        }
+        None
+    });
+
+    webrtc.connect("on-new-transceiver", false, |values| {
+        if let Ok(transceiver) = values[1].get::<WebRTCRTPTransceiver>() {
+            transceiver.set_property("do-nack", true);
+        }
+        None
+    });
+
+    let tx = events.clone();
+    webrtc.connect_pad_added(move |_, pad| {
+        if pad.direction() == gst::PadDirection::Src {
+            let blocker =
+                pad.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, |_, _| gst::PadProbeReturn::Ok);
+            if let Some(blocker) = blocker {
+                let _ = tx.try_send(Raw::Pad(pad.clone(), blocker));
+            }
+        }
+    });
+
+    if let Some(bin) = webrtc.downcast_ref::<gst::Bin>() {
+        // Frames leave when they are made: nothing waits for the clock inside webrtcbin.
+        bin.connect_deep_element_added(|_, _, element| {
+            if element.factory().is_some_and(|factory| factory.name() == "clocksync") {
+                element.set_property("sync", false);
+            }
+        });
+        if let Some(rtpbin) = bin.by_name("rtpbin") {
+            let tx = events.clone();
+            rtpbin.connect("new-jitterbuffer", false, move |values| {
+                if let (Ok(buffer), Ok(ssrc)) =
+                    (values[1].get::<gst::Element>(), values[3].get::<u32>())
+                {
+                    // The first picture does not wait to see whether packets come in order.
+                    buffer.set_property("faststart-min-packets", 1u32);
+                    let _ = tx.try_send(Raw::JitterBuffer(ssrc, buffer.downgrade()));
+                }
+                None
+            });
+        }
+    }
+
+    let tx = events.clone();
+    if let Some(bus) = pipeline.bus() {
+        bus.set_sync_handler(move |_, message| {
+            if let gst::MessageView::Error(error) = message.view() {
+                let source = error.src().map(|source| source.name()).unwrap_or_default();
+                let _ = tx.try_send(Raw::Failed(format!("{source}: {}", error.error())));
+            }
+            gst::BusSyncReply::Drop
+        });
+    }
+}

@@ -1,0 +1,218 @@
+//! Session descriptions, parsed and checked before webrtcbin sees them: a malformed one can crash
+//! it. Also where a track says which camera it is: `a=label` (RFC 4574).
+
+use gst_sdp::{SDPMediaRef, SDPMessage, SDPMessageRef};
+use rovercast_protocol::ids::CameraId;
+
+use crate::fingerprint::Fingerprint;
+
+/// No session has more media sections than this: 64 cameras and a data channel.
+const MAX_SECTIONS: u32 = 65;
+
+/// Why a session description or a candidate is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is no SDP.
+    #[error("the SDP cannot be parsed")]
+    Unparsable,
+    /// It has no media section, or far too many.
+    #[error("the SDP has {0} media sections: 1 to {MAX_SECTIONS} are accepted")]
+    Sections(u32),
+    /// An attribute that WebRTC needs is missing.
+    #[error("media section {section} of the SDP lacks a usable a={attribute}")]
+    Missing {
+        /// Which section, counted from 0.
+        section: usize,
+        /// The attribute's name.
+        attribute: &'static str,
+    },
+    /// An answer that does not fit the offer.
+    #[error("the SDP answer has {answered} media sections where the offer had {offered}")]
+    OtherSections {
+        /// Sections in the offer.
+        offered: usize,
+        /// Sections in the answer.
+        answered: usize,
+    },
+    /// A second answer, or an answer where there was no offer.
+    #[error("an SDP answer is not expected now")]
+    NotExpected,
+    /// It is no candidate.
+    #[error("the ICE candidate cannot be parsed")]
+    Candidate,
+}
+
+/// A session description that webrtcbin may be given.
+#[derive(Debug)]
+pub struct Description {
+    /// The SDP itself.
+    pub message: SDPMessage,
+    /// What it says, section by section.
+    pub sections: Vec<Section>,
+}
+
+/// One media section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// `video`, `audio` or `application`.
+    pub kind: String,
+    /// Its name within the session.
+    pub mid: String,
+    /// The camera it carries, where the sender is one of ours.
+    pub label: Option<CameraId>,
+    /// True when the answerer refused it.
+    pub rejected: bool,
+    /// The certificates that may stand for the peer.
+    pub fingerprints: Vec<Fingerprint>,
+}
+
+impl Description {
+    /// Parses and checks.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        if text.contains('\0') || !text.starts_with("v=0") {
+            return Err(Refused::Unparsable);
+        }
+        let message = SDPMessage::parse_buffer(text.as_bytes()).map_err(|_| Refused::Unparsable)?;
+        let count = message.medias_len();
+        if !(1..=MAX_SECTIONS).contains(&count) {
+            return Err(Refused::Sections(count));
+        }
+        let sections = message
+            .medias()
+            .enumerate()
+            .map(|(index, media)| section(&message, index, media))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { message, sections })
+    }
+
+    /// Checks that this answer fits an offer with so many sections.
+    pub fn answers(&self, offered: usize) -> Result<(), Refused> {
+        let answered = self.sections.len();
+        if answered == offered { Ok(()) } else { Err(Refused::OtherSections { offered, answered }) }
+    }
+
+    /// The fingerprints of every section that is in use.
+    pub fn fingerprints(&self) -> Vec<Vec<Fingerprint>> {
+        let used = self.sections.iter().filter(|section| !section.rejected);
+        used.map(|section| section.fingerprints.clone()).collect()
+    }
+}
+
+fn section(message: &SDPMessageRef, index: usize, media: &SDPMediaRef) -> Result<Section, Refused> {
+    let find = |name: &str| media.attribute_val(name).or_else(|| message.attribute_val(name));
+    let need = |name: &'static str| {
+        find(name)
+            .filter(|value| !value.is_empty())
+            .ok_or(Refused::Missing { section: index, attribute: name })
+    };
+    let mid = media.attribute_val("mid").unwrap_or_default();
+    let bundle_only = media.attribute_val("bundle-only").is_some();
+    let rejected = media.port() == 0 && !bundle_only;
+    let mut fingerprints = Vec::new();
+    if !rejected {
+        need("mid")?;
+        need("ice-ufrag")?;
+        need("ice-pwd")?;
+        need("fingerprint")?;
+        let own = media.attributes().filter(|attribute| attribute.key() == "fingerprint");
+        let shared = message.attributes().filter(|attribute| attribute.key() == "fingerprint");
+        let values = own.chain(shared).filter_map(|attribute| attribute.value());
+        fingerprints.extend(values.filter_map(Fingerprint::parse));
+        if fingerprints.is_empty() {
+            return Err(Refused::Missing { section: index, attribute: "fingerprint" });
+        }
+    }
+    Ok(Section {
+        kind: media.media().unwrap_or_default().to_owned(),
+        mid: mid.to_owned(),
+        label: media.attribute_val("label").and_then(|label| label.parse().ok()),
+        rejected,
+        fingerprints,
+    })
+}
+
+/// Writes the cameras' ids into the video sections of an offer, in their order.
+pub fn label_tracks(message: &mut SDPMessageRef, cameras: &[CameraId]) {
+    let video = message.medias_mut().filter(|media| media.media() == Some("video"));
+    for (media, camera) in video.zip(cameras) {
+        media.add_attribute("label", Some(camera.as_str()));
+    }
+}
+
+/// Checks a trickled candidate (RFC 8839, section 5.1): webrtcbin logs what it cannot parse, but
+/// the peer should hear of it.
+pub fn check_candidate(text: &str) -> Result<(), Refused> {
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let sane = text.len() <= 1024
+        && !text.contains('\0')
+        && fields.len() >= 8
+        && fields[0].trim_start_matches("a=").starts_with("candidate:")
+        && fields[3].parse::<u32>().is_ok()
+        && fields[5].parse::<u16>().is_ok()
+        && fields[6] == "typ";
+    if sane { Ok(()) } else { Err(Refused::Candidate) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "AB:CD";
+
+    fn sdp(section: &str) -> String {
+        format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n{section}")
+    }
+
+    fn video(attributes: &str) -> String {
+        sdp(&format!("m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\n{attributes}"))
+    }
+
+    fn whole() -> String {
+        video(&format!(
+            "a=mid:video0\r\na=label:front\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 {HASH}\r\n"
+        ))
+    }
+
+    #[test]
+    fn sections_tell_mid_and_camera() {
+        gst::init().unwrap();
+        let description = Description::parse(&whole()).unwrap();
+        let section = &description.sections[0];
+        assert_eq!((section.kind.as_str(), section.mid.as_str()), ("video", "video0"));
+        assert_eq!(section.label.as_ref().unwrap().as_str(), "front");
+        assert_eq!(description.fingerprints(), [[Fingerprint::parse("sha-256 AB:CD").unwrap()]]);
+        assert_eq!(description.answers(1), Ok(()));
+        assert!(description.answers(2).is_err());
+    }
+
+    #[test]
+    fn what_webrtcbin_could_choke_on_is_refused() {
+        gst::init().unwrap();
+        for attribute in ["mid", "ice-ufrag", "ice-pwd", "fingerprint"] {
+            let broken: String = whole()
+                .split_inclusive("\r\n")
+                .filter(|line| !line.starts_with(&format!("a={attribute}")))
+                .collect();
+            let missing = Refused::Missing { section: 0, attribute };
+            assert_eq!(Description::parse(&broken).unwrap_err(), missing);
+        }
+        assert_eq!(Description::parse(&sdp("")).unwrap_err(), Refused::Sections(0));
+        for text in ["", "hello", "v=0\0", "m=video"] {
+            assert_eq!(Description::parse(text).unwrap_err(), Refused::Unparsable, "{text:?}");
+        }
+        let weak = whole().replace("sha-256", "sha-1");
+        assert!(Description::parse(&weak).is_err());
+    }
+
+    #[test]
+    fn candidates_are_checked() {
+        let good = "candidate:1 1 UDP 2015363327 192.0.2.1 46304 typ host";
+        assert_eq!(check_candidate(good), Ok(()));
+        assert_eq!(check_candidate(&format!("a={good}")), Ok(()));
+        for bad in
+            ["", "candidate:1", "x 1 UDP 1 192.0.2.1 1 typ host", &good.replace("46304", "x")]
+        {
+            assert_eq!(check_candidate(bad), Err(Refused::Candidate), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Bringing GStreamer up, once per process.
+
+use gst::prelude::*;
+
+/// Why GStreamer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The library itself does not start.
+    #[error("GStreamer does not start: {0}")]
+    Init(#[from] gst::glib::Error),
+    /// A plugin is not installed.
+    #[error("the GStreamer element `{element}` is missing: install the package {package}")]
+    Missing {
+        /// The element's factory name.
+        element: &'static str,
+        /// Debian's package with it.
+        package: &'static str,
+    },
+    /// No thread could be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The elements that every session needs, with their packages. Without `nicesink` webrtcbin fails
+/// with nothing but "failed to request pad".
+const NEEDED: &[(&str, &str)] = &[
+    ("webrtcbin", "gstreamer1.0-plugins-bad"),
+    ("nicesink", "gstreamer1.0-nice"),
+    ("dtlssrtpenc", "gstreamer1.0-plugins-bad"),
+    ("sctpenc", "gstreamer1.0-plugins-bad"),
+    ("srtpenc", "gstreamer1.0-plugins-bad"),
+    ("rtpbin", "gstreamer1.0-plugins-good"),
+];
+
+/// Starts GStreamer and what webrtcbin needs around it; checks that its plugins are there.
+pub fn start() -> Result<(), StartError> {
+    gst::init()?;
+    for &(element, package) in NEEDED {
+        need(element, package)?;
+    }
+    // libnice computes STUN HMACs with GnuTLS, which must be set up before threads race for it.
+    drop(gio::TlsBackend::default());
+    // GStreamer 1.22 resolves mDNS candidates on the default main context only.
+    std::thread::Builder::new()
+        .name("glib-main".into())
+        .spawn(|| gst::glib::MainLoop::new(None, false).run())?;
+    warm_certificate();
+    Ok(())
+}
+
+/// Fails when the element is not installed, naming the package that has it.
+pub fn need(element: &'static str, package: &'static str) -> Result<(), StartError> {
+    match gst::ElementFactory::find(element) {
+        Some(_) => Ok(()),
+        None => Err(StartError::Missing { element, package }),
+    }
+}
+
+/// All connections of a process share one DTLS certificate. Making it is slow on small boards:
+/// better now than in the first viewer's session.
+fn warm_certificate() {
+    if let Ok(decoder) = gst::ElementFactory::make("dtlsdec").build() {
+        drop(decoder.property::<Option<String>>("pem"));
+    }
+}
+
+/// The clock of every pipeline in the process, and the base of all times told to peers:
+/// microseconds since some fixed point.
+pub fn now_us() -> i64 {
+    i64::try_from(now().useconds()).unwrap_or(i64::MAX)
+}
+
+/// The same in GStreamer's terms.
+pub fn now() -> gst::ClockTime {
+    gst::SystemClock::obtain().time()
+}
+
+/// Puts a pipeline on the one clock with base time zero, so that its running time is [`now`] and
+/// buffers may pass between pipelines with the times that they have.
+pub fn share_clock(pipeline: &gst::Pipeline) {
+    pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+    pipeline.set_start_time(gst::ClockTime::NONE);
+    pipeline.set_base_time(gst::ClockTime::ZERO);
+}
