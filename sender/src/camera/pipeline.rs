@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gst::prelude::*;
+use gst_video::VideoFrameExt;
 use rovercast_peer::start::{now, share_clock};
 use rovercast_protocol::pixelclock::Luma;
 use tokio::sync::mpsc;
@@ -249,7 +250,7 @@ fn burn_clock(buffer: &mut gst::BufferRef, video: &gst_video::VideoInfo, now: gs
         return;
     };
     let (width, height) = (video.width() as usize, video.height() as usize);
-    let stride = usize::try_from(video.stride()[0]).unwrap_or(0);
+    let stride = usize::try_from(frame.plane_stride()[0]).unwrap_or(0);
     let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let time_of_day = Duration::from_millis((today.as_millis() % 86_400_000) as u64);
     if let Ok(samples) = frame.plane_data_mut(0) {

@@ -1,0 +1,124 @@
+//! A receiver inside the test that looks at every picture.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use gst_video::VideoFrameExt;
+use rovercast_peer::start::now_us;
+use rovercast_protocol::ids::CameraId;
+use rovercast_protocol::pixelclock::{Luma, Reading};
+use rovercast_receiver::app::{self, Settings};
+use rovercast_receiver::output::Output;
+use rovercast_receiver::report::Reports;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::lab::PATIENCE;
+
+/// Pictures that may wait for the test.
+const BACKLOG: usize = 4096;
+
+/// One picture, as it came.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// Of which camera.
+    pub camera: CameraId,
+    /// When, on the clock that test cameras burn in: microseconds.
+    pub at_us: i64,
+    /// The clock in it.
+    pub clock: Reading,
+    /// How much its samples differ from one another: the mean distance from their mean.
+    pub contrast: f64,
+    /// Width and height.
+    pub size: (u32, u32),
+}
+
+/// A receiver of a robot's cameras.
+#[derive(Debug)]
+pub struct Watcher {
+    /// When it was started.
+    pub started: Instant,
+    pictures: mpsc::Receiver<Picture>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Watcher {
+    /// Starts to receive from a robot known to the broker at `address`.
+    pub fn start(address: &str, robot: &str, cameras: &[&str]) -> anyhow::Result<Self> {
+        let (pictures_tx, pictures) = mpsc::channel(BACKLOG);
+        let on_picture = move |camera: &CameraId, sample: &gst::Sample| {
+            if let Some(picture) = look(camera, sample) {
+                let _ = pictures_tx.try_send(picture);
+            }
+        };
+        let settings = Settings {
+            url: format!("ws://{address}"),
+            robot: robot.parse()?,
+            cameras: cameras.iter().map(|camera| camera.parse()).collect::<Result<_, _>>()?,
+            output: Output::Pictures(Arc::new(on_picture)),
+            jitter_buffer: Duration::from_millis(100),
+        };
+        let (stop, mut stopped) = watch::channel(false);
+        let started = Instant::now();
+        let task = tokio::spawn(app::run(settings, Reports::none(), async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }));
+        Ok(Self { started, pictures, stop, task })
+    }
+
+    /// The next picture of any camera.
+    pub async fn next(&mut self) -> anyhow::Result<Picture> {
+        match timeout(PATIENCE, self.pictures.recv()).await {
+            Ok(Some(picture)) => Ok(picture),
+            Ok(None) => bail!("the receiver has ended"),
+            Err(_) => bail!("no picture within {} s", PATIENCE.as_secs()),
+        }
+    }
+
+    /// The next pictures, until `done` says so of one.
+    pub async fn until(
+        &mut self,
+        mut done: impl FnMut(&Picture) -> bool,
+    ) -> anyhow::Result<Picture> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let picture = self.next().await?;
+            if done(&picture) {
+                return Ok(picture);
+            }
+            if Instant::now() > deadline {
+                bail!("the picture waited for has not come; the last was {picture:?}");
+            }
+        }
+    }
+
+    /// Forgets the pictures that wait.
+    pub fn skip_waiting(&mut self) {
+        while self.pictures.try_recv().is_ok() {}
+    }
+
+    /// Ends it, and returns when everything of it is freed.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let _ = self.stop.send(true);
+        self.task.await?
+    }
+}
+
+/// Looks at a decoded picture.
+pub fn look(camera: &CameraId, sample: &gst::Sample) -> Option<Picture> {
+    let at_us = now_us();
+    let info = gst_video::VideoInfo::from_caps(sample.caps()?).ok()?;
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
+    let samples = frame.plane_data(0).ok()?;
+    let stride = usize::try_from(frame.plane_stride()[0]).ok()?;
+    let (width, height) = (info.width() as usize, info.height() as usize);
+    let clock = Luma { samples, stride, width, height }.read();
+    let some: Vec<f64> = samples.iter().step_by(97).map(|&sample| f64::from(sample)).collect();
+    let mean = some.iter().sum::<f64>() / some.len() as f64;
+    let contrast = some.iter().map(|sample| (sample - mean).abs()).sum::<f64>() / some.len() as f64;
+    let size = (info.width(), info.height());
+    Some(Picture { camera: camera.clone(), at_us, clock, contrast, size })
+}

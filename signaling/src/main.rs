@@ -1,0 +1,72 @@
+//! The broker as a program: reads flags and file, and runs [`Server`] until it is told to stop.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use rovercast_signaling::{Config, Server, Settings};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Introduces robots to viewers over WebSocket and serves the browser viewer.
+#[derive(Debug, Parser)]
+#[command(name = "rovercast-signaling", version)]
+struct Arguments {
+    /// The settings file, for example config/signaling.toml; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What clap exits with on a wrong command line, too.
+const BAD_CONFIG: u8 = 2;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.from_env_lossy())
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let config = match config(Arguments::parse()) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(ExitCode::from(BAD_CONFIG));
+        }
+    };
+    run(config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn config(arguments: Arguments) -> Result<Config, String> {
+    let Some(path) = arguments.config else {
+        return Config::load(None, arguments.settings).map_err(|error| error.to_string());
+    };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("{name}: {error}; name a readable file with --config"))?;
+    Config::load(Some((&name, &text)), arguments.settings).map_err(|error| error.to_string())
+}
+
+#[tokio::main]
+async fn run(config: Config) -> anyhow::Result<()> {
+    let (stop, mut stopped) = tokio::sync::mpsc::channel(1);
+    // A second signal while the first is being obeyed changes nothing.
+    let handler = move || {
+        let _ = stop.try_send(());
+    };
+    ctrlc::set_handler(handler).context("cannot listen to SIGINT and SIGTERM")?;
+    let server = Server::bind(config).await?;
+    // Whoever started the program may not care to read it.
+    let _ = writeln!(std::io::stdout(), "listening on http://{}", server.local_addr());
+    let shutdown = async {
+        stopped.recv().await;
+    };
+    server.run(shutdown).await;
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The broker over real WebSockets: every test starts one of its own on a free port.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod client;
+mod frames;
+mod lifetime;
+mod pages;
+mod sessions;

@@ -1,0 +1,84 @@
+//! What the broker serves to browsers.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
+use crate::client::{Broker, PATIENCE, Peer, config};
+
+#[tokio::test]
+async fn the_root_is_the_viewer_or_the_websocket() {
+    let broker = Broker::start(config()).await;
+    let page = get(broker.address, "/", "").await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.to_lowercase().contains("<!doctype html>"), "{}", page.body);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("cache-control"), "no-cache");
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(get(broker.address, "/index.html", "").await.body, page.body);
+
+    Peer::connect(&format!("ws://{}/", broker.address)).await;
+    let broken = get(broker.address, "/", "Connection: upgrade\r\nUpgrade: websocket\r\n").await;
+    assert_eq!(broken.status, 400);
+    assert_eq!(get(broker.address, "/ws", "").await.status, 400);
+}
+
+#[tokio::test]
+async fn pages_are_not_sent_twice() {
+    let broker = Broker::start(config()).await;
+    let first = get(broker.address, "/", "").await;
+    let tag = format!("If-None-Match: \"other\", W/{}\r\n", first.header("etag"));
+    let second = get(broker.address, "/", &tag).await;
+    assert_eq!((second.status, second.body.as_str()), (304, ""));
+    assert_eq!(second.header("etag"), first.header("etag"));
+    assert_eq!(get(broker.address, "/", "If-None-Match: \"other\"\r\n").await.status, 200);
+}
+
+#[tokio::test]
+async fn scripts_have_their_type() {
+    let broker = Broker::start(config()).await;
+    let script = get(broker.address, "/app.js", "").await;
+    assert_eq!(script.status, 200);
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+}
+
+#[tokio::test]
+async fn health_is_told_and_nothing_else_is_there() {
+    let broker = Broker::start(config()).await;
+    let health = get(broker.address, "/healthz", "").await;
+    assert_eq!((health.status, health.body.as_str()), (200, "ok"));
+    for path in ["/nothing", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "//index.html/", "/healthz/"] {
+        assert_eq!(get(broker.address, path, "").await.status, 404, "{path}");
+    }
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        let value = |line: &'_ str| line.split_once(": ").is_some_and(|(found, _)| found == name);
+        let line = self.head.lines().find(|line| value(line));
+        line.unwrap_or_else(|| panic!("no {name}: {}", self.head)).split_once(": ").unwrap().1
+    }
+}
+
+async fn get(address: SocketAddr, path: &str, headers: &str) -> Answer {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n");
+    let text = tokio::task::spawn_blocking(move || {
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        text
+    });
+    let text = text.await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}

@@ -1,0 +1,179 @@
+// @ts-check
+// The viewer: puts link, robots, sessions and page together. Four times a second everything is
+// looked at anew, so that no state depends on an event that may never come.
+
+import { find, setText } from "./dom.js";
+import { Grid } from "./grid.js";
+import { listen } from "./keys.js";
+import { Link } from "./link.js";
+import { MAX_CAMERAS } from "./protocol.js";
+import { RobotList } from "./robots.js";
+import { Roster } from "./roster.js";
+import { Sessions } from "./sessions.js";
+import { readSettings, withRobot } from "./settings.js";
+import { tell } from "./situation.js";
+import { isAlive } from "./supervisor.js";
+import { TelemetryPanel } from "./telemetry.js";
+
+/** @typedef {import("./protocol.js").BrokerMessage} BrokerMessage */
+
+const TICK_MS = 250;
+const FLOWING_MS = 1_000;
+const SILENCE_TO_PROBE_MS = 1_500;
+const PROBLEM_SHOWN_MS = 15_000;
+
+const root = document.documentElement;
+const banner = find(document, "#banner", HTMLElement);
+const problem = find(document, "#problem", HTMLElement);
+
+let settings = readSettings(location.hash);
+let everUp = false;
+let problemUntilMs = 0;
+
+const roster = new Roster();
+const grid = new Grid();
+const panel = new TelemetryPanel();
+const list = new RobotList(choose);
+
+const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+const link = new Link(`${scheme}//${location.host}/ws`, {
+  onChange(up) {
+    root.dataset.link = up ? "up" : "down";
+    everUp ||= up;
+    if (!up) sessions.linkLost();
+    refresh();
+  },
+  onMessage: heard,
+});
+const sessions = new Sessions(link, () => settings, {
+  onPictures: (session) => {
+    showCameras();
+    grid.show(session);
+  },
+  onEnding: () => grid.keepPictures(),
+  onTelemetry: (telemetry, rttMs) => panel.show(telemetry, rttMs, labelOf),
+  onProblem: complain,
+});
+
+/** @param {BrokerMessage} message */
+function heard(message) {
+  switch (message.type) {
+    case "list":
+      roster.replace(message.producers);
+      return rosterChanged();
+    case "peerStatusChanged":
+      if (message.online) roster.joined(message.producer);
+      else roster.left(message.producer.id);
+      return rosterChanged();
+    default:
+      sessions.heard(message);
+  }
+}
+
+function rosterChanged() {
+  const online = roster.robots().filter((robot) => robot.peerId !== null);
+  if (settings.robot === "" && online.length === 1) choose(online[0].name);
+  showCameras();
+  refresh();
+  sessions.step(chosen().peerId);
+}
+
+/** @param {string} name */
+function choose(name) {
+  if (name === settings.robot) return;
+  history.replaceState(null, "", withRobot(location.hash, name));
+  settingsChanged();
+}
+
+function settingsChanged() {
+  settings = readSettings(location.hash);
+  sessions.clear();
+  panel.clear();
+  grid.setCameras([]);
+  grid.reduce();
+  showCameras();
+  refresh();
+  sessions.step(chosen().peerId);
+}
+
+function chosen() {
+  return roster.robot(settings.robot);
+}
+
+/** @param {string} camera */
+function labelOf(camera) {
+  return chosen().cameras.find(({ id }) => id === camera)?.label ?? camera;
+}
+
+/** The robot's cameras as it says, and those that only the session knows. */
+function showCameras() {
+  const wanted = settings.cameras;
+  const said = chosen().cameras.filter(({ id }) => wanted.length === 0 || wanted.includes(id));
+  const known = new Map(said.map((camera) => [camera.id, camera]));
+  for (const id of sessions.current?.tracks.keys() ?? []) {
+    if (!known.has(id)) known.set(id, { id, label: id, width: 0, height: 0 });
+  }
+  grid.setCameras([...known.values()].slice(0, MAX_CAMERAS));
+}
+
+/** @param {string} text */
+function complain(text) {
+  setText(find(problem, "span", HTMLElement), text);
+  problem.hidden = false;
+  problemUntilMs = performance.now() + PROBLEM_SHOWN_MS;
+}
+
+/** Shows how things are. */
+function refresh() {
+  const nowMs = performance.now();
+  const robots = roster.robots();
+  const robot = chosen();
+  const { current } = sessions;
+  const story = tell({
+    linkUp: link.up,
+    everUp,
+    robot: settings.robot,
+    robotOnline: robot.peerId !== null,
+    robotsOnline: robots.filter(({ peerId }) => peerId !== null).length,
+    connected: current !== null && isAlive(current, robot.peerId, nowMs),
+    mediaFlows: current !== null && nowMs - current.lastFrameMs < FLOWING_MS,
+  });
+  banner.hidden = story.level === "none";
+  banner.dataset.level = story.level;
+  setText(find(banner, "span", HTMLElement), story.banner);
+  problem.hidden ||= nowMs > problemUntilMs;
+  const listed = settings.robot === "" || robots.some(({ name }) => name === settings.robot);
+  list.show(listed ? robots : [...robots, robot], settings.robot, link.up);
+  panel.refresh(nowMs);
+  grid.refresh(nowMs, panel.reports(nowMs), story.hint);
+}
+
+async function tick() {
+  const nowMs = performance.now();
+  link.tick(nowMs);
+  const { current } = sessions;
+  await current?.poll();
+  // A silent robot and a dead network look alike: the broker's silence tells them apart.
+  if (current && performance.now() - current.lastFrameMs > SILENCE_TO_PROBE_MS) link.probe();
+  sessions.step(chosen().peerId);
+  refresh();
+}
+
+listen({
+  toggleCamera: (index) => grid.toggleAt(index),
+  allCameras: () => grid.reduce(),
+  togglePanel: () => panel.toggle(),
+});
+find(problem, "button", HTMLElement).addEventListener("click", () => {
+  problemUntilMs = 0;
+  refresh();
+});
+window.addEventListener("hashchange", settingsChanged);
+window.addEventListener("online", () => link.wake());
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") link.wake();
+});
+// The robot need not wait for our silence to stop sending.
+window.addEventListener("pagehide", () => sessions.clear());
+setInterval(tick, TICK_MS);
+void tick();

@@ -1,0 +1,263 @@
+// @ts-check
+// What broker, robot and viewer say to each other: the types, and the check of every message that
+// comes in. Whatever does not fit is dropped here, so that nobody behind this file has to doubt
+// a field. No socket, no page.
+
+/** @typedef {{id: string, label: string, width: number, height: number}} CameraMeta */
+/** @typedef {{id: string, name: string, cameras: CameraMeta[]}} Producer A robot's connection. */
+/** @typedef {{candidate: string, sdpMLineIndex: number}} Candidate */
+/**
+ * @typedef {{type: "welcome", peerId: string, iceServers: RTCIceServer[]}
+ *   | {type: "list", producers: Producer[]}
+ *   | {type: "peerStatusChanged", producer: Producer, online: boolean}
+ *   | {type: "sessionStarted", peerId: string, sessionId: string}
+ *   | {type: "endSession", sessionId: string, reason: string}
+ *   | {type: "offer", sessionId: string, sdp: string}
+ *   | {type: "candidate", sessionId: string, ice: Candidate}
+ *   | {type: "error", details: string, code: string, sessionId: string | null}} BrokerMessage
+ */
+
+/** @typedef {"starting" | "live" | "lost"} CameraState */
+/**
+ * @typedef {object} CameraFigures
+ * @property {string} id
+ * @property {CameraState} state
+ * @property {string} reason empty when there is none
+ * @property {string} encoder empty when it is not known
+ * @property {number} fps
+ * @property {number} bitrateKbps
+ * @property {number} framesDropped
+ */
+/**
+ * @typedef {object} HostFigures
+ * @property {number} cpuPercent
+ * @property {number} memoryUsedBytes
+ * @property {number} memoryTotalBytes
+ * @property {number | null} temperatureCelsius
+ * @property {number} load1m
+ * @property {number} uptimeS
+ */
+/** @typedef {{rtp: number, captureUs: number}} RtpAnchor */
+/** @typedef {{type: "telemetry", seq: number, host: HostFigures, cameras: CameraFigures[]}} Telemetry */
+/** @typedef {{type: "clock", tracks: {mid: string, anchor: RtpAnchor}[]}} Clock */
+/** @typedef {{type: "pong", pingSentUs: number, receivedUs: number, sentUs: number}} Pong */
+/** @typedef {Telemetry | Clock | Pong} RobotMessage */
+
+/** The label of the data channel. */
+export const CHANNEL = "telemetry";
+export const MAX_ROBOTS = 200;
+export const MAX_CAMERAS = 64;
+
+const MAX_NAME_LEN = 64;
+const MAX_ID_LEN = 256;
+const MAX_TEXT_LEN = 500;
+const MAX_BROKER_TEXT_LEN = 1 << 20;
+const MAX_ROBOT_TEXT_LEN = 64 * 1024;
+
+/**
+ * @param {unknown} data the data of a WebSocket message
+ * @returns {BrokerMessage | null} null for what is of no use to a viewer
+ */
+export function parseBrokerMessage(data) {
+  const message = parseObject(data, MAX_BROKER_TEXT_LEN);
+  const sessionId = id(message.sessionId);
+  const peerId = id(message.peerId);
+  switch (message.type) {
+    case "welcome":
+      return peerId ? { type: "welcome", peerId, iceServers: iceServers(message.iceServers) } : null;
+    case "list":
+      return {
+        type: "list",
+        producers: list(message.producers, MAX_ROBOTS)
+          .map((peer) => producer(id(peer.id), peer.meta))
+          .filter((peer) => peer.id !== ""),
+      };
+    case "peerStatusChanged": {
+      if (!peerId) return null;
+      const online = Array.isArray(message.roles) && message.roles.includes("producer");
+      return { type: "peerStatusChanged", producer: producer(peerId, message.meta), online };
+    }
+    case "sessionStarted":
+      return peerId && sessionId ? { type: "sessionStarted", peerId, sessionId } : null;
+    case "endSession":
+      return sessionId ? { type: "endSession", sessionId, reason: text(message.reason) } : null;
+    case "peer":
+      return sessionId ? relayed(sessionId, message) : null;
+    case "error": {
+      const details = text(message.details) || "no details given";
+      return { type: "error", details, code: text(message.code), sessionId: sessionId || null };
+    }
+    default:
+      return null;
+  }
+}
+
+/**
+ * @param {unknown} data the data of a data channel message
+ * @returns {RobotMessage | null} null for what is of no use to a viewer
+ */
+export function parseRobotMessage(data) {
+  const message = parseObject(data, MAX_ROBOT_TEXT_LEN);
+  switch (message.type) {
+    case "telemetry":
+      if (!Number.isSafeInteger(message.seq)) return null;
+      return {
+        type: "telemetry",
+        seq: message.seq,
+        host: hostFigures(object(message.host)),
+        cameras: list(message.cameras, MAX_CAMERAS).map(cameraFigures).filter((c) => c.id !== ""),
+      };
+    case "clock": {
+      const tracks = list(message.tracks, MAX_CAMERAS)
+        .filter((t) => id(t.mid) && isUint32(t.rtp) && Number.isSafeInteger(t.captureUs))
+        .map((t) => ({ mid: id(t.mid), anchor: { rtp: t.rtp, captureUs: t.captureUs } }));
+      return { type: "clock", tracks };
+    }
+    case "pong": {
+      const { pingSentUs, receivedUs, sentUs } = message;
+      if (![pingSentUs, receivedUs, sentUs].every(Number.isSafeInteger)) return null;
+      return { type: "pong", pingSentUs, receivedUs, sentUs };
+    }
+    default:
+      return null;
+  }
+}
+
+/**
+ * A robot says its name and its cameras; other producers say what they like, or nothing.
+ * @param {string} peerId
+ * @param {unknown} meta
+ * @returns {Producer}
+ */
+function producer(peerId, meta) {
+  const { name, cameras } = object(meta);
+  return {
+    id: peerId,
+    name: text(name, MAX_NAME_LEN) || peerId,
+    cameras: list(cameras, MAX_CAMERAS)
+      .map((camera) => ({
+        id: text(camera.id, MAX_NAME_LEN),
+        label: text(camera.label, MAX_NAME_LEN) || text(camera.id, MAX_NAME_LEN),
+        width: figure(camera.width),
+        height: figure(camera.height),
+      }))
+      .filter((camera) => camera.id !== ""),
+  };
+}
+
+/**
+ * @param {string} sessionId
+ * @param {Record<string, any>} message
+ * @returns {BrokerMessage | null}
+ */
+function relayed(sessionId, message) {
+  const sdp = object(message.sdp);
+  if (sdp.type === "offer" && typeof sdp.sdp === "string") {
+    return { type: "offer", sessionId, sdp: sdp.sdp };
+  }
+  const { candidate, sdpMLineIndex } = object(message.ice);
+  // An empty candidate says that there are no more; Safari throws on it.
+  if (text(candidate) === "" || !isUint32(sdpMLineIndex)) return null;
+  return { type: "candidate", sessionId, ice: { candidate, sdpMLineIndex } };
+}
+
+/**
+ * @param {unknown} value
+ * @returns {RTCIceServer[]}
+ */
+function iceServers(value) {
+  return list(value, 8).map((server) => {
+    const urls = (Array.isArray(server.urls) ? server.urls : [server.urls]).map((url) => text(url));
+    const { username, credential } = server;
+    const named = typeof username === "string" && typeof credential === "string";
+    return named ? { urls, username, credential } : { urls };
+  });
+}
+
+/**
+ * @param {Record<string, any>} host
+ * @returns {HostFigures}
+ */
+function hostFigures(host) {
+  const { temperatureCelsius } = host;
+  return {
+    cpuPercent: figure(host.cpuPercent),
+    memoryUsedBytes: figure(host.memoryUsedBytes),
+    memoryTotalBytes: figure(host.memoryTotalBytes),
+    temperatureCelsius: Number.isFinite(temperatureCelsius) ? temperatureCelsius : null,
+    load1m: figure(host.load1m),
+    uptimeS: figure(host.uptimeS),
+  };
+}
+
+/**
+ * @param {Record<string, any>} camera
+ * @returns {CameraFigures}
+ */
+function cameraFigures(camera) {
+  return {
+    id: text(camera.id, MAX_NAME_LEN),
+    state: camera.state === "live" || camera.state === "lost" ? camera.state : "starting",
+    reason: text(camera.reason),
+    encoder: text(camera.encoder, MAX_NAME_LEN),
+    fps: figure(camera.fps),
+    bitrateKbps: figure(camera.bitrateKbps),
+    framesDropped: figure(camera.framesDropped),
+  };
+}
+
+/**
+ * @param {unknown} data
+ * @param {number} maxLength
+ * @returns {Record<string, any>}
+ */
+function parseObject(data, maxLength) {
+  if (typeof data !== "string" || data.length > maxLength) return {};
+  try {
+    return object(JSON.parse(data));
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * @param {unknown} value
+ * @returns {Record<string, any>}
+ */
+function object(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+}
+
+/**
+ * @param {unknown} value
+ * @param {number} maxLength
+ */
+function list(value, maxLength) {
+  return Array.isArray(value) ? value.slice(0, maxLength).map(object) : [];
+}
+
+/**
+ * @param {unknown} value
+ * @param {number} maxLength
+ */
+function text(value, maxLength = MAX_TEXT_LEN) {
+  return typeof value === "string" ? value.slice(0, maxLength) : "";
+}
+
+/**
+ * Ids are compared and sent back, so that a shortened one would be another one.
+ * @param {unknown} value
+ */
+function id(value) {
+  return typeof value === "string" && value.length <= MAX_ID_LEN ? value : "";
+}
+
+/** @param {unknown} value */
+function figure(value) {
+  return typeof value === "number" && Number.isFinite(value) && value > 0 ? value : 0;
+}
+
+/** @param {unknown} value */
+function isUint32(value) {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 0xffffffff;
+}

@@ -1,0 +1,202 @@
+// @ts-check
+// One camera on the page: its picture, its state and its figures. What the state is, is decided in
+// picture.js.
+
+import { find, setIcon, setText } from "./dom.js";
+import { NONE, age, bitrate } from "./format.js";
+import { LATE_MS, judge } from "./picture.js";
+
+/** @typedef {import("./track.js").Track} Track */
+/** @typedef {import("./protocol.js").CameraMeta} CameraMeta */
+
+export class Tile {
+  #label;
+  #key;
+  #chip;
+  #overlay;
+  #picture;
+  #enlarge;
+  #footer;
+  /** @type {CameraMeta} */
+  #camera = { id: "", label: "", width: 0, height: 0 };
+  /** @type {HTMLVideoElement | null} null before the first track, and once the last is over */
+  #video = null;
+  /** @type {Track | null} */
+  #track = null;
+  #lastFrameMs = -Infinity;
+  /** Frames since the page was opened: those of earlier tracks, and of this one so far. */
+  #framesBefore = 0;
+
+  /**
+   * @param {HTMLTemplateElement} shape
+   * @param {() => void} onEnlarge
+   */
+  constructor(shape, onEnlarge) {
+    const part = (/** @type {string} */ selector) => find(this.element, selector, HTMLElement);
+    this.element = find(
+      /** @type {DocumentFragment} */ (shape.content.cloneNode(true)), ".tile", HTMLElement);
+    this.#label = part(".label");
+    this.#key = part(".key");
+    this.#chip = part(".chip");
+    this.#overlay = part(".overlay");
+    this.#picture = part(".picture");
+    this.#enlarge = part(".enlarge");
+    this.#footer = part("footer");
+    this.#enlarge.addEventListener("click", () => {
+      this.#play();
+      onEnlarge();
+    });
+  }
+
+  /**
+   * @param {CameraMeta} camera
+   * @param {number} index
+   */
+  describe(camera, index) {
+    this.#camera = camera;
+    this.element.dataset.camera = camera.id;
+    setText(this.#label, camera.label);
+    setText(this.#key, index < 9 ? String(index + 1) : "");
+  }
+
+  /** @param {import("./layout.js").Box} box */
+  place({ x, y, width, height }) {
+    this.element.style.transform = `translate(${x}px, ${y}px)`;
+    this.element.style.width = `${width}px`;
+    this.element.style.height = `${height}px`;
+  }
+
+  /** @param {"equal" | "enlarged" | "aside"} role */
+  set role(role) {
+    this.element.classList.toggle("enlarged", role === "enlarged");
+    this.element.classList.toggle("aside", role === "aside");
+    this.#enlarge.setAttribute("aria-pressed", String(role === "enlarged"));
+  }
+
+  /**
+   * Shows another track. The last picture of the one before stays until the first of the new one.
+   * @param {Track} track
+   */
+  show(track) {
+    if (track === this.#track) return;
+    this.#framesBefore += this.#track?.frames ?? 0;
+    this.#track = track;
+    const video = document.createElement("video");
+    video.muted = video.autoplay = video.playsInline = true;
+    video.disablePictureInPicture = true;
+    video.srcObject = new MediaStream([track.media]);
+    video.addEventListener("loadeddata", () => this.#clear(video));
+    // Of several that never came to a picture only the latest is of use.
+    if (this.#video) this.keepPicture();
+    this.#picture.prepend(video);
+    this.#video = video;
+    this.#play();
+    watch(video, track);
+  }
+
+  /**
+   * The track is about to end, and browsers show nothing of a track that ended: its last picture
+   * is painted over.
+   */
+  keepPicture() {
+    const video = this.#video;
+    if (!video) return;
+    this.#video = null;
+    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return forget(video);
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    canvas.getContext("2d")?.drawImage(video, 0, 0);
+    this.#picture.prepend(canvas);
+    this.#clear(canvas);
+  }
+
+  /**
+   * @param {number} nowMs
+   * @param {import("./protocol.js").CameraFigures | null} report the robot's fresh word
+   * @param {string} hint
+   */
+  refresh(nowMs, report, hint) {
+    const track = this.#track;
+    this.#lastFrameMs = Math.max(this.#lastFrameMs, track?.lastFrameMs ?? -Infinity);
+    const paused = this.#video !== null && this.#video.paused && !this.#video.ended;
+    if (paused && track && nowMs - track.lastFrameMs < 1_000) this.#play();
+    const verdict = judge({ nowMs, lastFrameMs: this.#lastFrameMs, report, paused, hint });
+    const latencyMs = track?.latency.median(nowMs) ?? null;
+    const late = verdict.state === "live" && latencyMs !== null && latencyMs > LATE_MS;
+
+    this.element.dataset.state = verdict.state;
+    this.element.dataset.late = String(late);
+    this.element.dataset.frames = String(this.#framesBefore + (track?.frames ?? 0));
+    setIcon(this.#chip, late ? "warning" : verdict.state);
+    setText(find(this.#chip, "span", HTMLElement), late ? "LATE" : verdict.state.toUpperCase());
+    this.#cover(verdict);
+    this.#figures(track, latencyMs, late);
+    const action = this.element.classList.contains("enlarged") ? "Show all cameras" : "Enlarge";
+    this.#enlarge.ariaLabel = `${this.#camera.label}, ${verdict.state}. ${action}.`;
+  }
+
+  /** Gone from the page. */
+  remove() {
+    this.#clear(null);
+    this.element.remove();
+  }
+
+  /** @param {import("./picture.js").Verdict} verdict */
+  #cover({ state, title, detail, ageMs }) {
+    this.#overlay.hidden = state === "live";
+    setIcon(this.#overlay, state);
+    setText(find(this.#overlay, ".title", HTMLElement), title);
+    setText(find(this.#overlay, ".age", HTMLElement), state === "frozen" ? age(ageMs) : "");
+    setText(find(this.#overlay, ".detail", HTMLElement), detail);
+  }
+
+  /**
+   * @param {Track | null} track
+   * @param {number | null} latencyMs
+   * @param {boolean} late
+   */
+  #figures(track, latencyMs, late) {
+    const figure = (/** @type {string} */ name, /** @type {string} */ text) =>
+      setText(find(this.#footer, `.${name}`, HTMLElement), text);
+    const { width, height } = this.#camera;
+    const [w, h] = [this.#video?.videoWidth || width, this.#video?.videoHeight || height];
+    const rates = track?.meter.rates() ?? null;
+    figure("resolution", w && h ? `${w}×${h}` : NONE);
+    figure("fps", rates ? `${Math.round(rates.fps)} fps` : `${NONE} fps`);
+    figure("bitrate", bitrate(rates?.bps));
+    figure("latency", latencyMs === null ? `${NONE} ms` : `${late ? "⚠ " : ""}${Math.max(0, Math.round(latencyMs))} ms`);
+    figure("lost", `${track?.packetsLost ?? 0} lost`);
+  }
+
+  /** Takes all pictures away but this one. */
+  #clear(/** @type {Element | null} */ kept) {
+    for (const picture of [...this.#picture.querySelectorAll("video, canvas")]) {
+      if (picture !== kept) forget(picture);
+    }
+  }
+
+  #play() {
+    // Refused by a browser that saves power: then the state says so, and a tap plays it.
+    this.#video?.play().catch(() => undefined);
+  }
+}
+
+/**
+ * Tells the track of every frame that reaches the screen, where the browser tells us.
+ * @param {HTMLVideoElement} video
+ * @param {Track} track
+ */
+function watch(video, track) {
+  if (!("requestVideoFrameCallback" in video)) return;
+  const presented = (/** @type {number} */ _, /** @type {any} */ frame) => {
+    track.presented(frame, performance.now());
+    video.requestVideoFrameCallback(presented);
+  };
+  video.requestVideoFrameCallback(presented);
+}
+
+/** @param {Element} picture */
+function forget(picture) {
+  if (picture instanceof HTMLVideoElement) picture.srcObject = null;
+  picture.remove();
+}
