@@ -6,18 +6,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rovercast_peer::connection::{Connection, ConnectionEvent, ConnectionSettings, Track};
+use rovercast_peer::connection::{
+    Connection, ConnectionError, ConnectionEvent, ConnectionSettings, Track,
+};
 use rovercast_peer::ice::IceUrls;
 use rovercast_peer::link::{Link, LinkEvent};
+use rovercast_peer::negotiation::Section;
 use rovercast_peer::start::now;
 use rovercast_protocol::ids::{CameraId, PeerId, RobotId, SessionId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, EndReason, ErrorCode, ErrorMessage, PeerBody, PeerInfo, PeerMessage,
-    PeerRequest, PeerRole, PeerStatus, Sdp, SessionEnd, SessionRequest,
+    BrokerMessage, EndReason, PeerBody, PeerInfo, PeerMessage, PeerRequest, PeerRole, PeerStatus,
+    Sdp, SessionEnd, SessionRequest,
 };
 use rovercast_protocol::telemetry::RobotMessage;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, interval, timeout};
 
 use crate::output::Output;
@@ -98,6 +101,8 @@ pub async fn run(
         peer: None,
         session: None,
         views: BTreeMap::new(),
+        opening: JoinSet::new(),
+        waiting: BTreeMap::new(),
         failed: Vec::new(),
     };
     let mut look = interval(LOOK);
@@ -108,6 +113,7 @@ pub async fn run(
         tokio::select! {
             Some(event) = link_events.recv() => app.on_link(event).await,
             event = next_of(&mut app.session) => app.on_connection(event).await,
+            Some(opened) = app.opening.join_next() => app.on_opened(opened).await,
             Some(failure) = failures.recv() => {
                 if let Err(error) = app.on_failed_view(failure).await {
                     break Err(error);
@@ -122,10 +128,19 @@ pub async fn run(
         }
     };
     app.end_session("the receiver stops").await;
+    while let Some(opened) = app.opening.join_next().await {
+        app.on_opened(opened).await;
+    }
     for (_, view) in std::mem::take(&mut app.views) {
         stop_view(view).await;
     }
     outcome
+}
+
+/// The camera of a media section: producers that do not name theirs are known by the track's name.
+fn camera(section: &Section) -> Option<CameraId> {
+    let name = section.label.clone().or_else(|| section.mid.parse().ok());
+    name.filter(|_| section.kind == "video" && !section.rejected)
 }
 
 async fn next_of(session: &mut Option<Session>) -> ConnectionEvent {
@@ -152,6 +167,10 @@ struct App {
     peer: Option<PeerId>,
     session: Option<Session>,
     views: BTreeMap<CameraId, View>,
+    /// Views being made: decoders and windows take a while.
+    opening: JoinSet<(CameraId, Result<View, String>)>,
+    /// Tracks whose view is not there yet.
+    waiting: BTreeMap<CameraId, Track>,
     /// Cameras whose view failed and is not opened again.
     failed: Vec<CameraId>,
 }
@@ -171,6 +190,7 @@ impl App {
                 if !self.watch.is_connected()
                     && let Some(session) = self.session.take()
                 {
+                    self.waiting.clear();
                     session.connection.close().await;
                 }
             }
@@ -272,8 +292,15 @@ impl App {
                 let body = PeerBody::Sdp(Sdp::Answer { sdp });
                 let session_id = session.id.clone();
                 self.link.send(PeerRequest::Peer(PeerMessage { session_id, body }));
+                let remote = session.connection.remote();
+                let cameras: Vec<CameraId> = remote
+                    .into_iter()
+                    .flat_map(|remote| &remote.sections)
+                    .filter_map(camera)
+                    .collect();
+                cameras.into_iter().for_each(|camera| self.open_view(camera));
             }
-            Err(error) => self.fail(ErrorCode::BadSdp, error.to_string()).await,
+            Err(error) => self.fail(&error).await,
         }
     }
 
@@ -302,45 +329,53 @@ impl App {
                 tracing::warn!("the session with {} is over: {why}", self.settings.robot);
                 self.end_session(why).await;
             }
-            ConnectionEvent::Failed(error) => {
-                let mismatch =
-                    matches!(error, rovercast_peer::connection::ConnectionError::Mismatch(_));
-                let code =
-                    if mismatch { ErrorCode::FingerprintMismatch } else { ErrorCode::Internal };
-                self.fail(code, error.to_string()).await;
-            }
+            ConnectionEvent::Failed(error) => self.fail(&error).await,
         }
     }
 
     async fn on_track(&mut self, track: Track) {
-        let Some(session) = &mut self.session else { return };
-        // Producers that do not name their cameras are known by the track's name.
-        let section = &track.section;
-        let camera = section.label.clone().or_else(|| section.mid.parse().ok());
-        let Some(camera) = camera.filter(|_| section.kind == "video") else { return };
-        if self.failed.contains(&camera) {
+        let Some(camera) = camera(&track.section) else { return };
+        if self.views.contains_key(&camera) {
+            self.attach(camera, track).await;
+        } else {
+            self.waiting.insert(camera, track);
+        }
+    }
+
+    /// Makes the view of a camera, while the session is still negotiated.
+    fn open_view(&mut self, camera: CameraId) {
+        let views = self.views.len() + self.opening.len();
+        if self.views.contains_key(&camera) || self.failed.contains(&camera) || views >= MAX_VIEWS {
             return;
         }
-        if !self.views.contains_key(&camera) && self.views.len() < MAX_VIEWS {
-            let (name, output) = (camera.clone(), self.settings.output.clone());
-            let failures = self.failures.clone();
-            match spawn_blocking(move || View::start(&name, &output, failures)).await {
-                Ok(Ok(view)) => {
-                    self.views.insert(camera.clone(), view);
+        let (output, failures) = (self.settings.output.clone(), self.failures.clone());
+        self.opening.spawn_blocking(move || {
+            let view = View::start(&camera, &output, failures);
+            (camera, view)
+        });
+    }
+
+    async fn on_opened(&mut self, opened: Result<(CameraId, Result<View, String>), JoinError>) {
+        match opened {
+            Ok((camera, Ok(view))) => {
+                self.views.insert(camera.clone(), view);
+                if let Some(track) = self.waiting.remove(&camera) {
+                    self.attach(camera, track).await;
                 }
-                Ok(Err(reason)) => {
-                    let failure = ViewFailed { camera, reason };
-                    let _ = self.failures.try_send(failure);
-                    return;
-                }
-                Err(error) => tracing::error!("{error}"),
             }
+            Ok((camera, Err(reason))) => {
+                let _ = self.failures.try_send(ViewFailed { camera, reason });
+            }
+            Err(error) => tracing::error!("opening a view: {error}"),
         }
-        if let Some(view) = self.views.get(&camera) {
-            let attached = session.attach(track, camera, view.entrance(), view.meter());
-            if let Err(error) = attached {
-                self.fail(ErrorCode::Internal, error.to_string()).await;
-            }
+    }
+
+    async fn attach(&mut self, camera: CameraId, track: Track) {
+        let (Some(session), Some(view)) = (&mut self.session, self.views.get(&camera)) else {
+            return;
+        };
+        if let Err(error) = session.attach(track, camera, view.entrance(), view.meter()) {
+            self.fail(&error).await;
         }
     }
 
@@ -382,14 +417,11 @@ impl App {
         }
     }
 
-    async fn fail(&mut self, code: ErrorCode, details: String) {
-        tracing::error!("{details}");
-        if let Some(session) = &self.session {
-            let session_id = Some(session.id.clone());
-            let error = ErrorMessage { details: details.clone(), code: Some(code), session_id };
-            self.link.send(PeerRequest::Error(error));
-        }
-        self.end_session(&details).await;
+    /// Ends a session in which something is wrong. The robot is told no more than that it is over:
+    /// other programs that produce take an error of one viewer for their own.
+    async fn fail(&mut self, error: &ConnectionError) {
+        tracing::error!("{error}");
+        self.end_session(&error.to_string()).await;
     }
 
     async fn end_session(&mut self, why: &str) {
@@ -406,6 +438,7 @@ impl App {
     }
 
     async fn drop_session(&mut self) {
+        self.waiting.clear();
         if let Some(session) = self.session.take() {
             session.connection.close().await;
         }

@@ -93,11 +93,14 @@ export function parseBrokerMessage(data) {
 }
 
 /**
+ * Robots send their JSON as bytes; texts are understood, too.
  * @param {unknown} data the data of a data channel message
  * @returns {RobotMessage | null} null for what is of no use to a viewer
  */
 export function parseRobotMessage(data) {
-  const message = parseObject(data, MAX_ROBOT_TEXT_LEN);
+  const bytes = data instanceof ArrayBuffer && data.byteLength <= MAX_ROBOT_TEXT_LEN;
+  const text = bytes ? new TextDecoder().decode(data) : data;
+  const message = parseObject(text, MAX_ROBOT_TEXT_LEN);
   switch (message.type) {
     case "telemetry":
       if (!Number.isSafeInteger(message.seq)) return null;

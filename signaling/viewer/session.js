@@ -190,8 +190,11 @@ export class Session {
     this.#channel = channel;
     const ping = () => {
       if (channel.readyState !== "open") return;
-      channel.send(JSON.stringify({ type: "ping", sentUs: toUs(performance.now()) }));
+      // As bytes: GStreamer does not check that texts are UTF-8, so robots do not listen to them.
+      const message = JSON.stringify({ type: "ping", sentUs: toUs(performance.now()) });
+      channel.send(new TextEncoder().encode(message));
     };
+    channel.binaryType = "arraybuffer";
     channel.onmessage = ({ data }) => this.#heard(data);
     channel.onopen = ping;
     channel.onclose = () => {

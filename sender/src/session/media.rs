@@ -40,12 +40,14 @@ impl SentTrack {
     ) -> Result<Self, ConnectionError> {
         let (ssrc, timestamp_offset) = (rand::random::<u32>(), rand::random::<u32>());
         let appsrc = AppSrc::builder().format(gst::Format::Time).is_live(true).build();
+        // The encoders repeat the parameter sets themselves. If the payloader did (config-interval)
+        // it would put them before every slice of a key frame, and depayloaders would take each
+        // slice for a frame of its own.
         let payloader = gst::ElementFactory::make("rtph264pay")
             .property("mtu", MTU)
             .property("pt", PAYLOAD_TYPE)
             .property("ssrc", ssrc)
             .property("timestamp-offset", timestamp_offset)
-            .property("config-interval", -1i32)
             .property_from_str("aggregate-mode", "zero-latency")
             .build()?;
         connection.pipeline().add_many([appsrc.upcast_ref(), &payloader])?;
