@@ -374,7 +374,8 @@ impl App {
         let (Some(session), Some(view)) = (&mut self.session, self.views.get(&camera)) else {
             return;
         };
-        if let Err(error) = session.attach(track, camera, view.entrance(), view.meter()) {
+        let entrance = view.entrance(self.settings.jitter_buffer);
+        if let Err(error) = session.attach(track, camera, entrance, view.meter()) {
             self.fail(&error).await;
         }
     }

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use gst::prelude::*;
-use gst_app::AppSrc;
-use rovercast_peer::start::{now_us, share_clock};
+use rovercast_peer::start::{now, now_us, share_clock};
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::keyframes::KeyFrameGate;
 use tokio::sync::mpsc;
@@ -15,8 +15,10 @@ use crate::decode::plan;
 use crate::meter::Meter;
 use crate::output::Output;
 
-/// Access units that may wait for the decoder. Beyond, they are dropped up to the next key frame.
-const BACKLOG: u64 = 15;
+/// An access unit may be this much older than the jitter buffer explains. Decoding runs on the
+/// thread that brings the packets, so that no hand-over costs time; where it does not keep up,
+/// older access units are dropped, up to the next key frame.
+const BACKLOG: Duration = Duration::from_millis(300);
 
 /// A view that cannot go on.
 #[derive(Debug)]
@@ -31,7 +33,9 @@ pub struct ViewFailed {
 #[derive(Debug)]
 pub struct View {
     pipeline: gst::Pipeline,
-    appsrc: AppSrc,
+    inlet: gst::Pad,
+    /// The decoder cannot go on without a key frame.
+    needs_key_frame: Arc<AtomicBool>,
     meter: Arc<Meter>,
     reported: (u64, u64),
 }
@@ -39,8 +43,11 @@ pub struct View {
 /// The entrance of a [`View`], for one session.
 #[derive(Debug)]
 pub struct Entrance {
-    appsrc: AppSrc,
+    inlet: gst::Pad,
+    needs_key_frame: Arc<AtomicBool>,
     meter: Arc<Meter>,
+    oldest: Duration,
+    caps: Option<gst::Caps>,
     gate: KeyFrameGate,
     gap: bool,
 }
@@ -58,7 +65,7 @@ impl View {
             .build()
             .map_err(|error| format!("{}: {error}", decoder.factory))?;
         let launch = format!(
-            "appsrc name=in is-live=true format=time ! {} ! identity name=out silent=true ! {}",
+            "{} ! identity name=out silent=true ! {}",
             decoder.launch(|name| properties.find_property(name).is_some()),
             output.launch(camera),
         );
@@ -71,8 +78,10 @@ impl View {
             do_not_wait_for_the_clock(&pipeline);
         }
         let element = |name: &str| pipeline.by_name(name).ok_or(format!("no element {name}"));
-        let appsrc = element("in")?.downcast::<AppSrc>().map_err(|_| "no appsrc".to_owned())?;
-        appsrc.set_caps(Some(&access_units()));
+        let needs_key_frame = Arc::new(AtomicBool::new(false));
+        let inlet = inlet(&needs_key_frame);
+        let entry = element("decoder")?.static_pad("sink").ok_or("the decoder has no sink pad")?;
+        inlet.link(&entry).map_err(|error| error.to_string())?;
         let meter = Arc::new(Meter::default());
         if let Some(pad) = element("out")?.static_pad("src") {
             measure(&pad, &meter);
@@ -89,7 +98,7 @@ impl View {
             sink.set_callbacks(callbacks.build());
         }
         watch_bus(&pipeline, camera.clone(), failures);
-        let view = Self { pipeline, appsrc, meter, reported: (0, 0) };
+        let view = Self { pipeline, inlet, needs_key_frame, meter, reported: (0, 0) };
         match view.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(view),
             Err(_) => {
@@ -110,11 +119,18 @@ impl View {
         (decoded - frames_before, bytes - bytes_before)
     }
 
-    /// A way in, for a session that starts.
-    pub fn entrance(&self) -> Entrance {
+    /// A way in, for a session that starts, whose jitter buffer waits so long at most.
+    pub fn entrance(&self, jitter_buffer: Duration) -> Entrance {
         self.meter.forget_times();
-        let (appsrc, meter) = (self.appsrc.clone(), self.meter.clone());
-        Entrance { appsrc, meter, gate: KeyFrameGate::default(), gap: true }
+        Entrance {
+            inlet: self.inlet.clone(),
+            needs_key_frame: self.needs_key_frame.clone(),
+            meter: self.meter.clone(),
+            oldest: jitter_buffer + BACKLOG,
+            caps: None,
+            gate: KeyFrameGate::default(),
+            gap: true,
+        }
     }
 
     /// Frees decoder and output. Blocks until they are free.
@@ -123,28 +139,62 @@ impl View {
             bus.unset_sync_handler();
             bus.set_flushing(true);
         }
+        let _ = self.inlet.set_active(false);
         let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 
 impl Entrance {
-    /// Takes an access unit. False when a key frame is needed before anything can pass again.
+    /// Takes an access unit, and returns when it is decoded. False when a key frame is needed.
     pub fn push(&mut self, sample: &gst::Sample) -> bool {
-        let Some(buffer) = sample.buffer() else { return true };
+        let Some(buffer) = sample.buffer_owned() else { return true };
         self.meter.received.fetch_add(1, Ordering::Relaxed);
         self.meter.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
-        let full = self.appsrc.current_level_buffers() >= BACKLOG;
+        let late = buffer.pts().is_some_and(|pts| Duration::from(now()) > self.oldest + pts.into());
         let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        let passes = self.gate.passes(self.gap, key_frame) && !full;
-        self.gap = full;
+        let passes = self.gate.passes(self.gap, key_frame) && !late;
+        self.gap = late;
         if passes {
+            self.announce(sample);
             // It fails only while the view stops.
-            let _ = self.appsrc.push_sample(sample);
+            let _ = self.inlet.push(buffer);
         } else {
             self.meter.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        passes
+        let needs_key_frame = self.needs_key_frame.swap(false, Ordering::Relaxed);
+        passes && !needs_key_frame
     }
+
+    /// Tells the decoder what comes, before the first access unit and when that changes.
+    fn announce(&mut self, sample: &gst::Sample) {
+        let caps = sample.caps_owned();
+        if caps == self.caps {
+            return;
+        }
+        if let (Some(caps), Some(segment)) = (&caps, sample.segment()) {
+            self.inlet.push_event(gst::event::StreamStart::new(self.inlet.name().as_str()));
+            self.inlet.push_event(gst::event::Caps::new(caps));
+            self.inlet.push_event(gst::event::Segment::new(segment));
+        }
+        self.caps = caps;
+    }
+}
+
+/// A pad of no element: sessions, which are in pipelines of their own, push into the decoder by it.
+fn inlet(needs_key_frame: &Arc<AtomicBool>) -> gst::Pad {
+    let needs_key_frame = needs_key_frame.clone();
+    let inlet = gst::Pad::builder(gst::PadDirection::Src)
+        .name("inlet")
+        .event_function(move |_, _, event| {
+            if gst_video::UpstreamForceKeyUnitEvent::parse(&event).is_ok() {
+                needs_key_frame.store(true, Ordering::Relaxed);
+            }
+            true
+        })
+        .build();
+    // Only a pad with a parent can refuse.
+    let _ = inlet.set_active(true);
+    inlet
 }
 
 /// What arrives from the depayloader: whole access units, so that no parser has to wait for the

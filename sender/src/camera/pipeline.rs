@@ -245,7 +245,8 @@ fn tap_frames(
     });
 }
 
-fn burn_clock(buffer: &mut gst::BufferRef, video: &gst_video::VideoInfo, now: gst::ClockTime) {
+/// Burns the time of capture into a picture whose luma is 8 bits deep.
+pub fn burn_clock(buffer: &mut gst::BufferRef, video: &gst_video::VideoInfo, now: gst::ClockTime) {
     let Ok(mut frame) = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, video) else {
         return;
     };

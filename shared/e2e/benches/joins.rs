@@ -3,7 +3,7 @@
 
 use anyhow::ensure;
 use rovercast_e2e::figures::{Usage, percentile};
-use rovercast_e2e::lab::{Folder, Program, broker, robot_config};
+use rovercast_e2e::lab::{Folder, Program, broker, robot, robot_config};
 use rovercast_e2e::watcher::Watcher;
 use rovercast_protocol::pixelclock::Reading;
 
@@ -16,10 +16,9 @@ const WARM_UP: usize = 10;
 async fn main() -> anyhow::Result<()> {
     rovercast_peer::start::start()?;
     let folder = Folder::new("joins")?;
-    let config = folder.write("sender.toml", &robot_config("r", &[("front", 640, 480, 30)]))?;
     let (broker, address) = broker("127.0.0.1:0")?;
-    let url = format!("ws://{address}");
-    let mut sender = Program::start("rovercast-sender", &["--config", &config, "--url", &url])?;
+    let config = robot_config("r", &[("front", 640, 480, 30)]);
+    let mut sender = robot(&folder, &config, &address)?;
     sender.wait_for_text("camera live")?;
 
     let mut times_ms = Vec::new();

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,16 @@ use anyhow::{Context, bail};
 
 /// The longest that anything awaited may take: generous, since hosts are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts GStreamer in a test, once for all tests of the process.
+pub fn gstreamer() {
+    static STARTED: std::sync::Once = std::sync::Once::new();
+    STARTED.call_once(|| {
+        if let Err(error) = rovercast_peer::start::start() {
+            panic!("{error}");
+        }
+    });
+}
 
 /// The binary of one of our programs, of the build that the caller belongs to.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
@@ -144,6 +155,13 @@ pub fn address_in(line: &str) -> Option<String> {
     line.strip_prefix("listening on http://").map(str::to_owned)
 }
 
+/// Starts a robot with this config at a broker.
+pub fn robot(folder: &Folder, config: &str, broker: &str) -> anyhow::Result<Program> {
+    let config = folder.write("sender.toml", config)?;
+    let url = format!("ws://{broker}");
+    Program::start("rovercast-sender", &["--config", &config, "--url", &url])
+}
+
 /// A folder of its own for a test, removed in the end.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
@@ -151,7 +169,9 @@ pub struct Folder(PathBuf);
 impl Folder {
     /// A new one.
     pub fn new(name: &str) -> anyhow::Result<Self> {
-        let unique = format!("rovercast-{name}-{}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("rovercast-{name}-{}-{count}", std::process::id());
         let path = std::env::temp_dir().join(unique);
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
@@ -181,7 +201,7 @@ pub fn robot_config(robot: &str, cameras: &[(&str, u32, u32, u32)]) -> String {
     let mut config = format!("[robot]\nid = \"{robot}\"\n");
     for (id, width, height, fps) in cameras {
         config.push_str(&format!(
-            "[[camera]]\nid = \"{id}\"\nsource = {{ type = \"test\", pattern = \"ball\" }}\n\
+            "[[camera]]\nid = \"{id}\"\nsource = {{ type = \"test\", pattern = \"smpte\" }}\n\
              width = {width}\nheight = {height}\nfps = {fps}\nbitrate_kbps = 2000\n"
         ));
     }

@@ -1,6 +1,8 @@
 //! What tests and benches across the programs share: real processes on free ports, receivers that
 //! look at the pictures, and figures of processes.
 
+pub mod browser;
 pub mod figures;
 pub mod lab;
 pub mod watcher;
+pub mod wire;

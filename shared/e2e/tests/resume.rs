@@ -1,0 +1,84 @@
+//! What goes on, and what comes back, when a program is killed.
+
+use anyhow::ensure;
+use rovercast_e2e::lab::{Folder, broker, gstreamer, robot, robot_config};
+use rovercast_e2e::watcher::{Picture, Watcher};
+use rovercast_peer::start::now_us;
+
+type Outcome = anyhow::Result<()>;
+
+/// True of pictures that came after this moment.
+fn after_now() -> impl FnMut(&Picture) -> bool {
+    let now = now_us();
+    move |picture| picture.at_us > now
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_outlives_the_broker_and_new_viewers_come_after_it_is_back() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("broker")?;
+    let (first_broker, address) = broker("127.0.0.1:0")?;
+    let mut sender = robot(&folder, &robot_config("r", &[("c", 320, 240, 30)]), &address)?;
+    let mut watcher = Watcher::start(&address, "r", &[])?;
+    watcher.next().await?;
+    first_broker.kill()?;
+    sender.wait_for_text("trying again")?;
+    watcher.skip_waiting();
+    for _ in 0..60 {
+        watcher.next().await?;
+    }
+    let (_broker, _) = broker(&address)?;
+    sender.wait_for_text("registered with the broker")?;
+    let mut other = Watcher::start(&address, "r", &[])?;
+    other.next().await?;
+    watcher.skip_waiting();
+    watcher.until(after_now()).await?;
+    let output = sender.output();
+    ensure!(output.matches("session connected").count() == 2, "sessions were renewed:\n{output}");
+    other.stop().await?;
+    watcher.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_robot_that_was_killed_is_shown_again_when_it_is_back() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("robot")?;
+    let (_broker, address) = broker("127.0.0.1:0")?;
+    let config = robot_config("r", &[("c", 320, 240, 30)]);
+    let mut watcher = Watcher::start(&address, "r", &[])?;
+    for _ in 0..3 {
+        let sender = robot(&folder, &config, &address)?;
+        watcher.skip_waiting();
+        watcher.until(after_now()).await?;
+        sender.kill()?;
+    }
+    watcher.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_that_was_killed_leaves_nothing_behind() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("viewer")?;
+    let (_broker, address) = broker("127.0.0.1:0")?;
+    let mut sender = robot(&folder, &robot_config("r", &[("c", 320, 240, 30)]), &address)?;
+    let url = format!("ws://{address}");
+    let arguments = ["--url", &url, "--robot", "r", "--sink", "null"];
+    let receiver = rovercast_e2e::lab::Program::start("rovercast-receiver", &arguments)?;
+    sender.wait_for_text("session connected")?;
+    receiver.kill()?;
+    sender.wait_for_text("session ended")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_a_robot_with_viewers_cleanly() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("interrupt")?;
+    let (mut broker, address) = broker("127.0.0.1:0")?;
+    let mut sender = robot(&folder, &robot_config("r", &[("c", 320, 240, 30)]), &address)?;
+    let mut watcher = Watcher::start(&address, "r", &[])?;
+    watcher.next().await?;
+    ensure!(sender.interrupt()?.success(), "{}", sender.output());
+    ensure!(broker.interrupt()?.success(), "{}", broker.output());
+    watcher.stop().await
+}

@@ -1,0 +1,344 @@
+//! The browser viewer as an operator meets it: Chromium, the broker and robots as real processes,
+//! some of which are killed on the way. Rates and latencies are the benches' business.
+
+use anyhow::Context;
+use rovercast_e2e::browser::{Browser, Page};
+use rovercast_e2e::lab::{self, Folder, PATIENCE, Program, robot_config};
+use rovercast_protocol::pixelclock::Reading;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, sleep};
+
+/// One at a time: several browsers at once are too much for a small host.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Frames that make sure that the pictures move.
+const SOME_FRAMES: u64 = 20;
+
+const TWO: &[(&str, u32, u32, u32)] = &[("front", 640, 360, 30), ("rear", 320, 240, 30)];
+
+/// Of three cameras that differ, with labels.
+const THREE: &str = r#"
+[robot]
+id = "rover"
+
+[[camera]]
+id = "front"
+label = "Front"
+source = { type = "test", pattern = "ball" }
+width = 640
+height = 360
+
+[[camera]]
+id = "left"
+label = "Left wheel"
+source = { type = "test", pattern = "smpte" }
+width = 320
+height = 240
+
+[[camera]]
+id = "right"
+label = "Right wheel"
+source = { type = "test", pattern = "pinwheel" }
+width = 320
+height = 240
+fps = 15
+"#;
+
+/// Broker, robot and browser, with the viewer loaded.
+struct Lab {
+    browser: Browser,
+    sender: Program,
+    broker: Program,
+    address: String,
+    config: String,
+    _folder: Folder,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Lab {
+    async fn start(name: &str, config: &str) -> anyhow::Result<Self> {
+        let alone = ALONE.lock().await;
+        let folder = Folder::new(&format!("viewer-{name}"))?;
+        let config = folder.write("sender.toml", config)?;
+        let (broker, address) = lab::broker("127.0.0.1:0")?;
+        let sender = sender(&address, &config)?;
+        let browser = Browser::start(name).await?;
+        browser.open(&format!("http://{address}/")).await?;
+        Ok(Self { browser, sender, broker, address, config, _folder: folder, _alone: alone })
+    }
+
+    /// Waits until all cameras are live and move.
+    async fn live(&self, cameras: usize) -> anyhow::Result<Page> {
+        live(&self.browser, cameras).await
+    }
+}
+
+fn sender(address: &str, config: &str) -> anyhow::Result<Program> {
+    let url = format!("ws://{address}/ws");
+    Program::start("rovercast-sender", &["--config", config, "--url", &url])
+}
+
+async fn live(browser: &Browser, cameras: usize) -> anyhow::Result<Page> {
+    let what = format!("{cameras} live cameras");
+    let before = browser.until(&what, |page| page.all(cameras, "live")).await?;
+    let what = format!("{what} whose pictures move");
+    browser
+        .until(&what, |page| page.all(cameras, "live") && page.advanced(&before, SOME_FRAMES))
+        .await
+}
+
+/// Waits for a picture of the camera that is not blank and shows a time after `after_us`. Returns
+/// the time.
+async fn clock(browser: &Browser, camera: &str, after_us: u64) -> anyhow::Result<u64> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let picture = browser.picture(camera).await?;
+        let (mean, contrast) = picture.mean_and_contrast();
+        if let Reading::Whole(us) = picture.clock()
+            && us > after_us
+            && (5.0..250.0).contains(&mean)
+            && contrast > 5.0
+        {
+            return Ok(us);
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "waited for a picture of {camera} later than {after_us} us; but {:?} with a mean of \
+             {mean:.1} and a contrast of {contrast:.1} is shown",
+            picture.clock()
+        );
+        sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+/// The number that stands before a unit, if there is one.
+fn figure(text: &str, unit: &str) -> Option<f64> {
+    text.trim_start_matches("⚠ ").strip_suffix(unit)?.trim().parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shows_three_cameras_with_their_figures() -> anyhow::Result<()> {
+    let lab = Lab::start("three", THREE).await?;
+    let page = lab.live(3).await?;
+
+    let told: Vec<_> = page.tiles.iter().map(|tile| (&*tile.label, &*tile.resolution)).collect();
+    let expected = [("Front", "640×360"), ("Left wheel", "320×240"), ("Right wheel", "320×240")];
+    assert_eq!(told, expected);
+    assert!(
+        page.tiles.iter().all(|tile| tile.chip == "LIVE" && tile.title.is_empty()),
+        "{page:#?}"
+    );
+    assert_eq!(page.robots, [("rover".to_owned(), true)]);
+    assert_eq!((page.link.as_str(), page.banner.as_str(), page.problem.as_str()), ("up", "", ""));
+
+    for tile in &page.tiles {
+        let first = clock(&lab.browser, &tile.camera, 0).await?;
+        clock(&lab.browser, &tile.camera, first).await?;
+    }
+    let what = "rate and latency of every camera";
+    let positive = |text: &str, unit| figure(text, unit).is_some_and(|figure| figure > 0.0);
+    lab.browser
+        .until(what, |page| {
+            page.tiles
+                .iter()
+                .all(|tile| positive(&tile.fps, "fps") && positive(&tile.latency, "ms"))
+        })
+        .await?;
+    let what = "telemetry with figures of the host";
+    let page = lab.browser.until(what, |page| page.seq >= 0).await?;
+    for name in ["CPU", "Memory", "Up for"] {
+        let value = page.host.iter().find(|(figure, _)| figure == name);
+        let (_, value) = value.with_context(|| format!("no {name} in {:?}", page.host))?;
+        assert!(value.contains(|c: char| c.is_ascii_digit()), "{name}: {value}");
+    }
+    lab.browser.until("further telemetry", |later| later.seq > page.seq).await?;
+    let what = "the round trip to the robot";
+    let round_trip = |page: &Page| {
+        page.host.iter().any(|(name, value)| name == "Round trip" && figure(value, "ms").is_some())
+    };
+    lab.browser.until(what, round_trip).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn enlarges_a_camera_by_key_and_by_click() -> anyhow::Result<()> {
+    let lab = Lab::start("enlarge", THREE).await?;
+    let browser = &lab.browser;
+    lab.live(3).await?;
+
+    let enlarged = |page: &Page, camera: Option<&str>| {
+        page.tiles.iter().all(|tile| tile.enlarged == (Some(tile.camera.as_str()) == camera))
+    };
+    let large = |page: &Page, camera: &str| {
+        let widths = |large: bool| {
+            let these = page.tiles.iter().filter(move |tile| (tile.camera == camera) == large);
+            these.map(|tile| tile.width)
+        };
+        widths(true).all(|width| widths(false).all(|other| width > 1.5 * other))
+    };
+    for camera in ["right", "left"] {
+        let key = if camera == "left" { "2" } else { "3" };
+        browser.press(key).await?;
+        let what = format!("{camera}, enlarged by its key");
+        browser.until(&what, |page| enlarged(page, Some(camera)) && large(page, camera)).await?;
+        browser.press(key).await?;
+        browser.until("all alike, by the same key", |page| enlarged(page, None)).await?;
+
+        browser.click(camera).await?;
+        let what = format!("{camera}, enlarged by a click");
+        browser.until(&what, |page| enlarged(page, Some(camera)) && large(page, camera)).await?;
+        browser.click(camera).await?;
+        browser.until("all alike, by the same click", |page| enlarged(page, None)).await?;
+    }
+    let page = lab.live(3).await?;
+    assert_eq!(page.opened, 1, "a session more for a look closer: {page:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_outlives_the_broker() -> anyhow::Result<()> {
+    let Lab { browser, mut broker, address, sender: _sender, _folder, _alone, .. } =
+        Lab::start("broker", &robot_config("rover", TWO)).await?;
+    live(&browser, 2).await?;
+
+    for _ in 0..2 {
+        broker.kill()?;
+        let what = "a banner that tells of the broker";
+        let down = browser
+            .until(what, |page| {
+                page.link == "down" && page.banner == "No link to the broker. Pictures go on."
+            })
+            .await?;
+        let what = "pictures that go on without the broker";
+        let still = browser.until(what, |page| page.advanced(&down, 3 * SOME_FRAMES)).await?;
+        assert_eq!(still.link, "down");
+        assert!(still.all(2, "live"), "{still:#?}");
+
+        (broker, _) = lab::broker(&address)?;
+        let what = "link, robot and no banner";
+        let up = browser
+            .until(what, |page| {
+                page.link == "up" && page.banner.is_empty() && page.robots.iter().any(|r| r.1)
+            })
+            .await?;
+        let what = "pictures after the broker came back";
+        let page = browser
+            .until(what, |page| page.all(2, "live") && page.advanced(&up, SOME_FRAMES))
+            .await?;
+        assert_eq!((page.opened, page.open), (1, 1), "media that flows was replaced: {page:#?}");
+        assert_eq!(page.problem, "");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_robot_freezes_unmistakably_and_comes_back() -> anyhow::Result<()> {
+    let Lab { browser, mut sender, address, config, broker: _broker, _folder, _alone } =
+        Lab::start("robot", &robot_config("rover", TWO)).await?;
+    live(&browser, 2).await?;
+
+    for _ in 0..2 {
+        sender.kill()?;
+        let what = "frozen cameras and a banner that tells why";
+        let frozen = browser
+            .until(what, |page| {
+                page.all(2, "frozen") && page.banner == "rover is off-line. Waiting for it."
+            })
+            .await?;
+        for tile in &frozen.tiles {
+            let said = (tile.chip.as_str(), tile.title.as_str(), tile.detail.as_str());
+            assert_eq!(said, ("FROZEN", "FROZEN", "robot is off-line"));
+            assert!(figure(&tile.age, "s").is_some_and(|age| age > 0.0), "{tile:?}");
+        }
+        assert_eq!(frozen.robots, [("rover".to_owned(), false)]);
+        // The session is over by then, and the last pictures are still there.
+        let gone = browser.until("the end of the session", |page| page.open == 0).await?;
+        assert!(gone.all(2, "frozen"), "{gone:#?}");
+        for (camera, ..) in TWO {
+            clock(&browser, camera, 0).await?;
+        }
+
+        sender = self::sender(&address, &config)?;
+        let what = "live cameras of the new robot";
+        let live = browser
+            .until(what, |page| page.all(2, "live") && page.advanced(&gone, SOME_FRAMES))
+            .await?;
+        assert!(live.tiles.iter().all(|tile| tile.chip == "LIVE" && tile.title.is_empty()));
+        let what = "one session and a quiet page";
+        browser.until(what, |page| page.open == 1 && page.banner.is_empty()).await?;
+        for (camera, ..) in TWO {
+            let first = clock(&browser, camera, 0).await?;
+            clock(&browser, camera, first).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_is_lost_says_why_and_hurts_no_other() -> anyhow::Result<()> {
+    let none = "\n[[camera]]\nid = \"none\"\nlabel = \"Mast\"\n\
+                source = { type = \"v4l2\", device = \"/dev/video-none\" }\n";
+    let lab = Lab::start("lost", &format!("{}{none}", robot_config("rover", TWO))).await?;
+    let expected = [("front", "live"), ("rear", "live"), ("none", "lost")];
+    let before = lab
+        .browser
+        .until("one lost and two live cameras", |page| page.states() == expected)
+        .await?;
+    let mast = &before.tiles[2];
+    let said = (mast.label.as_str(), mast.chip.as_str(), mast.title.as_str());
+    assert_eq!(said, ("Mast", "LOST", "CAMERA LOST"));
+    assert!(mast.detail.contains("/dev/video-none"), "no reason is given: {mast:?}");
+    lab.browser
+        .until("pictures of the others", |page| {
+            let moved = |i: usize| page.tiles[i].frames >= before.tiles[i].frames + SOME_FRAMES;
+            page.states() == expected && moved(0) && moved(1)
+        })
+        .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_viewers_see_every_camera() -> anyhow::Result<()> {
+    const VIEWERS: usize = 4;
+    let lab = Lab::start("four", &robot_config("rover", TWO)).await?;
+    let url = format!("http://{}/", lab.address);
+    while lab.browser.add_window().await? < VIEWERS {
+        lab.browser.open(&url).await?;
+    }
+    lab.browser.open(&url).await?;
+    let mut first = Vec::new();
+    for viewer in 0..VIEWERS {
+        lab.browser.go_to_window(viewer).await?;
+        first.push(lab.live(2).await.with_context(|| format!("viewer {viewer}"))?);
+    }
+    // All were live before any is looked at again: the pictures go to all of them at once.
+    for (viewer, before) in first.iter().enumerate() {
+        lab.browser.go_to_window(viewer).await?;
+        let what = format!("further pictures in viewer {viewer}");
+        let page = lab
+            .browser
+            .until(&what, |page| page.all(2, "live") && page.advanced(before, 3 * SOME_FRAMES))
+            .await?;
+        assert_eq!((page.opened, page.open), (1, 1), "{page:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_robot_serves_the_viewer_alone() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let folder = Folder::new("viewer-serve")?;
+    let config = folder.write("sender.toml", &robot_config("rover", TWO))?;
+    let arguments = ["--config", &config, "--serve", "127.0.0.1:0"];
+    let mut sender = Program::start("rovercast-sender", &arguments)?;
+    let address = sender.wait_for("address", lab::address_in)?;
+    let browser = Browser::start("serve").await?;
+    browser.open(&format!("http://{address}/")).await?;
+    let page = live(&browser, 2).await?;
+    assert_eq!(page.robots, [("rover".to_owned(), true)]);
+    for (camera, ..) in TWO {
+        let first = clock(&browser, camera, 0).await?;
+        clock(&browser, camera, first).await?;
+    }
+    Ok(())
+}
