@@ -334,11 +334,26 @@ impl App {
     }
 
     async fn on_track(&mut self, track: Track) {
-        let Some(camera) = camera(&track.section) else { return };
-        if self.views.contains_key(&camera) {
-            self.attach(camera, track).await;
-        } else {
-            self.waiting.insert(camera, track);
+        let camera = camera(&track.section).filter(|camera| !self.failed.contains(camera));
+        match (camera, track.encoding().as_deref()) {
+            (Some(camera), Some("H264")) if self.views.contains_key(&camera) => {
+                self.attach(camera, track).await;
+            }
+            (Some(camera), Some("H264")) => {
+                self.waiting.insert(camera, track);
+            }
+            (camera, encoding) => {
+                let (mid, encoding) = (&track.section.mid, encoding.unwrap_or("nothing known"));
+                tracing::warn!(
+                    ?camera,
+                    "track {mid} is not shown: it carries {encoding}, not H264"
+                );
+                if let Some(session) = &self.session
+                    && let Err(error) = session.discard(track)
+                {
+                    self.fail(&error).await;
+                }
+            }
         }
     }
 
@@ -357,6 +372,8 @@ impl App {
 
     async fn on_opened(&mut self, opened: Result<(CameraId, Result<View, String>), JoinError>) {
         match opened {
+            // Two sessions in quick succession may both have asked for it.
+            Ok((camera, Ok(view))) if self.views.contains_key(&camera) => stop_view(view).await,
             Ok((camera, Ok(view))) => {
                 self.views.insert(camera.clone(), view);
                 if let Some(track) = self.waiting.remove(&camera) {

@@ -166,6 +166,21 @@ impl Session {
         Ok(())
     }
 
+    /// Takes a track to nowhere: one whose pad is not linked would end the connection.
+    pub fn discard(&self, track: Track) -> Result<(), ConnectionError> {
+        let sink = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()?;
+        self.connection.pipeline().add(&sink)?;
+        sink.sync_state_with_parent()?;
+        if let Some(pad) = sink.static_pad("sink") {
+            track.pad.link(&pad).map_err(|error| ConnectionError::Gst(error.to_string()))?;
+        }
+        track.release();
+        Ok(())
+    }
+
     /// What the network did to a camera.
     pub fn network(&self, camera: &CameraId) -> NetworkFigures {
         let track = self.tracks.iter().find(|track| track.camera == *camera);

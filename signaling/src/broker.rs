@@ -226,8 +226,11 @@ impl Broker {
         let Some(session_id) = &complaint.session_id else {
             return Ok(Vec::new());
         };
+        // Other programs that produce take every `error` for the end of everything: a consumer must
+        // not be able to end them, it ends its session instead.
         let session = self.session_of(from, session_id)?;
-        Ok(session.map(|s| Command::Relay { to: s.other(from).clone() }).into_iter().collect())
+        let session = session.filter(|session| session.producer == *from);
+        Ok(session.map(|s| Command::Relay { to: s.consumer.clone() }).into_iter().collect())
     }
 
     /// The session, if `from` is in it. `None` if it was until a moment ago: both ends may end a

@@ -92,6 +92,11 @@ pub struct Track {
 }
 
 impl Track {
+    /// What the packets carry, in SDP's terms: `H264`, `VP8`, `OPUS` …
+    pub fn encoding(&self) -> Option<String> {
+        self.pad.current_caps()?.structure(0)?.get("encoding-name").ok()
+    }
+
     /// Lets the packets flow.
     pub fn release(self) {
         self.pad.remove_probe(self.blocker);
