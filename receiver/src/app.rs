@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -102,6 +103,7 @@ pub async fn run(
         session: None,
         views: BTreeMap::new(),
         opening: JoinSet::new(),
+        opening_windows: Arc::default(),
         waiting: BTreeMap::new(),
         failed: Vec::new(),
     };
@@ -169,6 +171,7 @@ struct App {
     views: BTreeMap<CameraId, View>,
     /// Views being made: decoders and windows take a while.
     opening: JoinSet<(CameraId, Result<View, String>)>,
+    opening_windows: Arc<Mutex<()>>,
     /// Tracks whose view is not there yet.
     waiting: BTreeMap<CameraId, Track>,
     /// Cameras whose view failed and is not opened again.
@@ -364,8 +367,12 @@ impl App {
             return;
         }
         let (output, failures) = (self.settings.output.clone(), self.failures.clone());
+        let one_at_a_time = self.opening_windows.clone();
         self.opening.spawn_blocking(move || {
+            // The X sinks catch errors of their set-up by a handler of the whole process.
+            let turn = matches!(output, Output::Window).then(|| one_at_a_time.lock());
             let view = View::start(&camera, &output, failures);
+            drop(turn);
             (camera, view)
         });
     }
@@ -405,7 +412,7 @@ impl App {
             stop_view(view).await;
         }
         self.failed.push(camera);
-        if self.views.is_empty() {
+        if self.views.is_empty() && self.opening.is_empty() {
             bail!("no camera can be shown any more: {reason}");
         }
         Ok(())

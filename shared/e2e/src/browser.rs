@@ -59,6 +59,7 @@ const LOOK: &str = r"
     return {
       same: window.marker === true,
       errors,
+      visible: document.visibilityState === 'visible',
       opened: connections.length,
       open: connections.filter(({ signalingState }) => signalingState !== 'closed').length,
       link: document.documentElement.dataset.link,
@@ -106,6 +107,8 @@ pub struct Page {
     same: bool,
     errors: Vec<String>,
     moving: bool,
+    /// Whether the browser counts it as seen: of what is not, it may skip the pictures.
+    pub visible: bool,
     /// Peer connections made since the page was loaded.
     pub opened: usize,
     /// Those of them that are not closed.

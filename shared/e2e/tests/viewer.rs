@@ -47,37 +47,46 @@ fps = 15
 /// Broker, robot and browser, with the viewer loaded.
 struct Lab {
     browser: Browser,
-    sender: Program,
-    broker: Program,
+    sender: Option<Program>,
+    broker: Option<Program>,
     address: String,
     config: String,
-    _folder: Folder,
+    folder: Folder,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Lab {
-    async fn start(name: &str, config: &str) -> anyhow::Result<Self> {
+    async fn start(name: &str, config: String) -> anyhow::Result<Self> {
         let alone = ALONE.lock().await;
         let folder = Folder::new(&format!("viewer-{name}"))?;
-        let config = folder.write("sender.toml", config)?;
         let (broker, address) = lab::broker("127.0.0.1:0")?;
-        let sender = sender(&address, &config)?;
+        let sender = lab::robot(&folder, &config, &address)?;
         let browser = Browser::start(name).await?;
         browser.open(&format!("http://{address}/")).await?;
-        Ok(Self { browser, sender, broker, address, config, _folder: folder, _alone: alone })
+        let (sender, broker) = (Some(sender), Some(broker));
+        Ok(Self { browser, sender, broker, address, config, folder, _alone: alone })
     }
 
-    /// Waits until all cameras are live and move.
-    async fn live(&self, cameras: usize) -> anyhow::Result<Page> {
-        live(&self.browser, cameras).await
+    fn kill_sender(&mut self) -> anyhow::Result<()> {
+        self.sender.take().map_or(Ok(()), Program::kill)
+    }
+
+    fn start_sender(&mut self) -> anyhow::Result<()> {
+        self.sender = Some(lab::robot(&self.folder, &self.config, &self.address)?);
+        Ok(())
+    }
+
+    fn kill_broker(&mut self) -> anyhow::Result<()> {
+        self.broker.take().map_or(Ok(()), Program::kill)
+    }
+
+    fn start_broker(&mut self) -> anyhow::Result<()> {
+        self.broker = Some(lab::broker(&self.address)?.0);
+        Ok(())
     }
 }
 
-fn sender(address: &str, config: &str) -> anyhow::Result<Program> {
-    let url = format!("ws://{address}/ws");
-    Program::start("rovercast-sender", &["--config", config, "--url", &url])
-}
-
+/// Waits until there are this many cameras, and all are live and move.
 async fn live(browser: &Browser, cameras: usize) -> anyhow::Result<Page> {
     let what = format!("{cameras} live cameras");
     let before = browser.until(&what, |page| page.all(cameras, "live")).await?;
@@ -118,8 +127,8 @@ fn figure(text: &str, unit: &str) -> Option<f64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shows_three_cameras_with_their_figures() -> anyhow::Result<()> {
-    let lab = Lab::start("three", THREE).await?;
-    let page = lab.live(3).await?;
+    let lab = Lab::start("three", THREE.to_owned()).await?;
+    let page = live(&lab.browser, 3).await?;
 
     let told: Vec<_> = page.tiles.iter().map(|tile| (&*tile.label, &*tile.resolution)).collect();
     let expected = [("Front", "640×360"), ("Left wheel", "320×240"), ("Right wheel", "320×240")];
@@ -162,9 +171,9 @@ async fn shows_three_cameras_with_their_figures() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn enlarges_a_camera_by_key_and_by_click() -> anyhow::Result<()> {
-    let lab = Lab::start("enlarge", THREE).await?;
+    let lab = Lab::start("enlarge", THREE.to_owned()).await?;
     let browser = &lab.browser;
-    lab.live(3).await?;
+    live(&lab.browser, 3).await?;
 
     let enlarged = |page: &Page, camera: Option<&str>| {
         page.tiles.iter().all(|tile| tile.enlarged == (Some(tile.camera.as_str()) == camera))
@@ -190,41 +199,36 @@ async fn enlarges_a_camera_by_key_and_by_click() -> anyhow::Result<()> {
         browser.click(camera).await?;
         browser.until("all alike, by the same click", |page| enlarged(page, None)).await?;
     }
-    let page = lab.live(3).await?;
+    let page = live(&lab.browser, 3).await?;
     assert_eq!(page.opened, 1, "a session more for a look closer: {page:#?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn media_outlives_the_broker() -> anyhow::Result<()> {
-    let Lab { browser, mut broker, address, sender: _sender, _folder, _alone, .. } =
-        Lab::start("broker", &robot_config("rover", TWO)).await?;
-    live(&browser, 2).await?;
+    let mut lab = Lab::start("broker", robot_config("rover", TWO)).await?;
+    live(&lab.browser, 2).await?;
 
     for _ in 0..2 {
-        broker.kill()?;
+        lab.kill_broker()?;
         let what = "a banner that tells of the broker";
-        let down = browser
-            .until(what, |page| {
-                page.link == "down" && page.banner == "No link to the broker. Pictures go on."
-            })
-            .await?;
+        let said = "No link to the broker. Pictures go on.";
+        let told = |page: &Page| page.link == "down" && page.banner == said;
+        let down = lab.browser.until(what, told).await?;
         let what = "pictures that go on without the broker";
-        let still = browser.until(what, |page| page.advanced(&down, 3 * SOME_FRAMES)).await?;
-        assert_eq!(still.link, "down");
-        assert!(still.all(2, "live"), "{still:#?}");
+        let further = |page: &Page| page.advanced(&down, 3 * SOME_FRAMES);
+        let page = lab.browser.until(what, further).await?;
+        assert!(page.link == "down" && page.all(2, "live"), "{page:#?}");
 
-        (broker, _) = lab::broker(&address)?;
-        let what = "link, robot and no banner";
-        let up = browser
-            .until(what, |page| {
-                page.link == "up" && page.banner.is_empty() && page.robots.iter().any(|r| r.1)
-            })
-            .await?;
+        lab.start_broker()?;
+        let what = "link and robot, and no banner";
+        let online = [("rover".to_owned(), true)];
+        let linked =
+            |page: &Page| page.link == "up" && page.banner.is_empty() && page.robots == online;
+        let up = lab.browser.until(what, linked).await?;
         let what = "pictures after the broker came back";
-        let page = browser
-            .until(what, |page| page.all(2, "live") && page.advanced(&up, SOME_FRAMES))
-            .await?;
+        let further = |page: &Page| page.all(2, "live") && page.advanced(&up, SOME_FRAMES);
+        let page = lab.browser.until(what, further).await?;
         assert_eq!((page.opened, page.open), (1, 1), "media that flows was replaced: {page:#?}");
         assert_eq!(page.problem, "");
     }
@@ -233,42 +237,46 @@ async fn media_outlives_the_broker() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_robot_freezes_unmistakably_and_comes_back() -> anyhow::Result<()> {
-    let Lab { browser, mut sender, address, config, broker: _broker, _folder, _alone } =
-        Lab::start("robot", &robot_config("rover", TWO)).await?;
-    live(&browser, 2).await?;
+    let mut lab = Lab::start("robot", robot_config("rover", TWO)).await?;
+    live(&lab.browser, 2).await?;
 
-    for _ in 0..2 {
-        sender.kill()?;
+    // Once back while the old session is still there, once after its end.
+    for outlives_session in [false, true] {
+        lab.kill_sender()?;
         let what = "frozen cameras and a banner that tells why";
-        let frozen = browser
-            .until(what, |page| {
-                page.all(2, "frozen") && page.banner == "rover is off-line. Waiting for it."
-            })
-            .await?;
+        let said = "rover is off-line. Waiting for it.";
+        let told = |page: &Page| page.all(2, "frozen") && page.banner == said;
+        let mut frozen = lab.browser.until(what, told).await?;
         for tile in &frozen.tiles {
             let said = (tile.chip.as_str(), tile.title.as_str(), tile.detail.as_str());
             assert_eq!(said, ("FROZEN", "FROZEN", "robot is off-line"));
             assert!(figure(&tile.age, "s").is_some_and(|age| age > 0.0), "{tile:?}");
         }
         assert_eq!(frozen.robots, [("rover".to_owned(), false)]);
-        // The session is over by then, and the last pictures are still there.
-        let gone = browser.until("the end of the session", |page| page.open == 0).await?;
-        assert!(gone.all(2, "frozen"), "{gone:#?}");
+        if outlives_session {
+            frozen = lab.browser.until("the end of the session", |page| page.open == 0).await?;
+            assert!(frozen.all(2, "frozen"), "{frozen:#?}");
+        }
+        // The last pictures stay.
+        let mut last = Vec::new();
         for (camera, ..) in TWO {
-            clock(&browser, camera, 0).await?;
+            last.push(clock(&lab.browser, camera, 0).await?);
         }
 
-        sender = self::sender(&address, &config)?;
+        lab.start_sender()?;
         let what = "live cameras of the new robot";
-        let live = browser
-            .until(what, |page| page.all(2, "live") && page.advanced(&gone, SOME_FRAMES))
-            .await?;
-        assert!(live.tiles.iter().all(|tile| tile.chip == "LIVE" && tile.title.is_empty()));
-        let what = "one session and a quiet page";
-        browser.until(what, |page| page.open == 1 && page.banner.is_empty()).await?;
-        for (camera, ..) in TWO {
-            let first = clock(&browser, camera, 0).await?;
-            clock(&browser, camera, first).await?;
+        let further = |page: &Page| page.all(2, "live") && page.advanced(&frozen, SOME_FRAMES);
+        lab.browser.until(what, further).await?;
+        let what = "one session, and nothing that covers the pictures";
+        let plain = |page: &Page| {
+            page.tiles.iter().all(|tile| tile.chip == "LIVE" && tile.title.is_empty())
+                && page.banner.is_empty()
+                && page.open == 1
+        };
+        lab.browser.until(what, plain).await?;
+        for ((camera, ..), last) in TWO.iter().zip(last) {
+            let next = clock(&lab.browser, camera, last).await?;
+            clock(&lab.browser, camera, next).await?;
         }
     }
     Ok(())
@@ -278,7 +286,7 @@ async fn a_dead_robot_freezes_unmistakably_and_comes_back() -> anyhow::Result<()
 async fn a_camera_that_is_lost_says_why_and_hurts_no_other() -> anyhow::Result<()> {
     let none = "\n[[camera]]\nid = \"none\"\nlabel = \"Mast\"\n\
                 source = { type = \"v4l2\", device = \"/dev/video-none\" }\n";
-    let lab = Lab::start("lost", &format!("{}{none}", robot_config("rover", TWO))).await?;
+    let lab = Lab::start("lost", robot_config("rover", TWO) + none).await?;
     let expected = [("front", "live"), ("rear", "live"), ("none", "lost")];
     let before = lab
         .browser
@@ -300,7 +308,7 @@ async fn a_camera_that_is_lost_says_why_and_hurts_no_other() -> anyhow::Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn four_viewers_see_every_camera() -> anyhow::Result<()> {
     const VIEWERS: usize = 4;
-    let lab = Lab::start("four", &robot_config("rover", TWO)).await?;
+    let lab = Lab::start("four", robot_config("rover", TWO)).await?;
     let url = format!("http://{}/", lab.address);
     while lab.browser.add_window().await? < VIEWERS {
         lab.browser.open(&url).await?;
@@ -309,7 +317,7 @@ async fn four_viewers_see_every_camera() -> anyhow::Result<()> {
     let mut first = Vec::new();
     for viewer in 0..VIEWERS {
         lab.browser.go_to_window(viewer).await?;
-        first.push(lab.live(2).await.with_context(|| format!("viewer {viewer}"))?);
+        first.push(live(&lab.browser, 2).await.with_context(|| format!("viewer {viewer}"))?);
     }
     // All were live before any is looked at again: the pictures go to all of them at once.
     for (viewer, before) in first.iter().enumerate() {
@@ -319,7 +327,7 @@ async fn four_viewers_see_every_camera() -> anyhow::Result<()> {
             .browser
             .until(&what, |page| page.all(2, "live") && page.advanced(before, 3 * SOME_FRAMES))
             .await?;
-        assert_eq!((page.opened, page.open), (1, 1), "{page:#?}");
+        assert!(page.visible && page.opened == 1 && page.open == 1, "{page:#?}");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! made of two frames, that is: torn. Works on the luma plane alone (8 bits per sample, as in I420
 //! and NV12), in place.
 
+use std::ops::Range;
 use std::time::Duration;
 
 /// Pictures smaller than this in width or height carry no clock.
@@ -97,17 +98,18 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Luma<T> {
             self.fill(columns.clone(), 0..strip, white);
             self.fill(columns, self.height - strip..self.height, white);
         }
-        self.draw_digits(time_of_day, strip * 2);
+        self.draw_digits(time_of_day);
     }
 
-    fn draw_digits(&mut self, time: Duration, top: usize) {
+    fn draw_digits(&mut self, time: Duration) {
         let seconds = time.as_secs();
         let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
         let text =
             format!("{hours:02}:{minutes:02}:{:02}.{:03}", seconds % 60, time.subsec_millis());
-        let scale = (self.width / 160).max(1);
-        let left = (self.width - text.len() * 6 * scale) / 2;
-        self.fill(left - scale..left + text.len() * 6 * scale, top - scale..top + 8 * scale, false);
+        let digits = Digits::of(self.width, self.height);
+        let (columns, rows) = digits.background();
+        self.fill(columns, rows, false);
+        let Digits { left, top, scale } = digits;
         for (index, glyph) in text.bytes().map(glyph).enumerate() {
             for (y, bits) in glyph.iter().enumerate() {
                 for x in (0..5).filter(|x| bits >> (4 - x) & 1 == 1) {
@@ -118,12 +120,43 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Luma<T> {
         }
     }
 
-    fn fill(&mut self, columns: std::ops::Range<usize>, rows: std::ops::Range<usize>, white: bool) {
+    fn fill(&mut self, columns: Range<usize>, rows: Range<usize>, white: bool) {
         let stride = self.stride;
         let samples = self.samples.as_mut();
         for row in rows {
             samples[row * stride..][columns.clone()].fill(if white { WHITE } else { BLACK });
         }
+    }
+}
+
+/// Columns and rows of a picture that the clock covers. They are grey in its colour planes, if it
+/// is to be read by people or after a conversion to RGB.
+pub fn areas(width: usize, height: usize) -> [(Range<usize>, Range<usize>); 3] {
+    let (strip, digits) = (height / STRIPS_PER_HEIGHT, Digits::of(width, height));
+    [(0..width, 0..strip), (0..width, height - strip..height), digits.background()]
+}
+
+/// Where the time of day stands.
+struct Digits {
+    left: usize,
+    top: usize,
+    scale: usize,
+}
+
+impl Digits {
+    /// HH:MM:SS.mmm
+    const COUNT: usize = 12;
+
+    fn of(width: usize, height: usize) -> Self {
+        let scale = (width / MIN_SIZE).max(1);
+        let left = width.saturating_sub(Self::COUNT * 6 * scale) / 2;
+        Self { left, top: height / STRIPS_PER_HEIGHT * 2, scale }
+    }
+
+    /// One dot more on each side than the digits.
+    fn background(&self) -> (Range<usize>, Range<usize>) {
+        let Self { left, top, scale } = *self;
+        (left - scale..left + Self::COUNT * 6 * scale, top - scale..top + 8 * scale)
     }
 }
 
