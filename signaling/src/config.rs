@@ -17,6 +17,8 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// How many messages may wait for one peer before it is dropped.
     pub queue_messages: usize,
+    /// How many bytes may wait for one peer before it is dropped.
+    pub queue_bytes: usize,
     /// How often every peer is pinged.
     pub ping_interval: Duration,
     /// How long a peer may say nothing, not even answer a ping, before it is dropped.
@@ -30,7 +32,8 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8765)),
             max_message_bytes: 128 * 1024,
-            queue_messages: 256,
+            queue_messages: 4096,
+            queue_bytes: 4 * 1024 * 1024,
             ping_interval: Duration::from_secs(15),
             silence_timeout: Duration::from_secs(45),
             ice_servers: Vec::new(),
@@ -67,10 +70,15 @@ pub struct Settings {
     #[serde(deserialize_with = "within::<1_024, 16_777_216, _>")]
     pub max_message_bytes: Option<u32>,
 
-    /// How many messages may wait for one peer before it is dropped [default: 256]
+    /// How many messages may wait for one peer before it is dropped [default: 4096]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(8..=65_536))]
     #[serde(deserialize_with = "within::<8, 65_536, _>")]
     pub queue_messages: Option<u32>,
+
+    /// How many bytes may wait for one peer before it is dropped [default: 4194304]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(65_536..=1_073_741_824))]
+    #[serde(deserialize_with = "within::<65_536, 1_073_741_824, _>")]
+    pub queue_bytes: Option<u32>,
 
     /// How often every peer is pinged [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3_600))]
@@ -95,6 +103,7 @@ impl Settings {
             listen: self.listen.or(fallback.listen),
             max_message_bytes: self.max_message_bytes.or(fallback.max_message_bytes),
             queue_messages: self.queue_messages.or(fallback.queue_messages),
+            queue_bytes: self.queue_bytes.or(fallback.queue_bytes),
             ping_interval_s: self.ping_interval_s.or(fallback.ping_interval_s),
             silence_timeout_s: self.silence_timeout_s.or(fallback.silence_timeout_s),
             ice_servers: self.ice_servers.or(fallback.ice_servers),
@@ -112,6 +121,7 @@ impl Settings {
             listen: self.listen.unwrap_or(default.listen),
             max_message_bytes: count(self.max_message_bytes, default.max_message_bytes),
             queue_messages: count(self.queue_messages, default.queue_messages),
+            queue_bytes: count(self.queue_bytes, default.queue_bytes),
             ping_interval: seconds(self.ping_interval_s, default.ping_interval),
             silence_timeout: seconds(self.silence_timeout_s, default.silence_timeout),
             ice_servers: self.ice_servers.unwrap_or(default.ice_servers),
@@ -220,6 +230,7 @@ mod tests {
             listen: Some(_),
             max_message_bytes: Some(_),
             queue_messages: Some(_),
+            queue_bytes: Some(_),
             ping_interval_s: Some(_),
             silence_timeout_s: Some(_),
             ice_servers: Some(_),

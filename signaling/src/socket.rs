@@ -5,6 +5,7 @@
 //! nobody else notices.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use futures_util::{SinkExt, StreamExt};
 use rovercast_protocol::ids::{PeerId, SessionId};
 use rovercast_protocol::signaling::{BrokerMessage, ErrorCode, ErrorMessage, PeerRequest};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite;
 use uuid::Uuid;
 
@@ -29,14 +30,6 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// How long a connection that ends may take to say why.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// A peer whose message made a queue more than half full is not read from until that queue has
-/// room again, so that a burst (all viewers of a robot at once) does not overflow the queue of a
-/// peer that reads. But a queue that stays so full for longer is not waited for any more.
-const CROWD_PATIENCE: Duration = Duration::from_millis(500);
-
-/// How often such a queue is looked at.
-const CROWD_POLL: Duration = Duration::from_millis(1);
-
 /// All sockets of a broker.
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -48,6 +41,7 @@ pub(crate) struct Hub {
 struct State {
     broker: Broker,
     outboxes: HashMap<PeerId, Outbox>,
+    queue_bytes: usize,
     too_slow_total: u64,
     /// A copy is in every [`Seat`]; taken out on shutdown.
     open: Option<mpsc::Sender<()>>,
@@ -57,7 +51,7 @@ struct State {
 #[derive(Debug)]
 struct Outbox {
     queue: mpsc::Sender<Utf8Bytes>,
-    crowded_since: Option<Instant>,
+    waiting_bytes: Arc<AtomicUsize>,
     end: oneshot::Sender<Ending>,
 }
 
@@ -65,28 +59,10 @@ struct Outbox {
 struct Seat {
     peer_id: PeerId,
     queue: mpsc::Receiver<Utf8Bytes>,
+    waiting_bytes: Arc<AtomicUsize>,
     answers: mpsc::Sender<Utf8Bytes>,
     end: oneshot::Receiver<Ending>,
     _open: mpsc::Sender<()>,
-}
-
-/// A queue that fills up.
-struct Crowd {
-    queue: mpsc::Sender<Utf8Bytes>,
-    since: Instant,
-}
-
-impl Crowd {
-    /// Waits for room, but not for long.
-    async fn disperse(self) {
-        while is_crowded(&self.queue) && self.since.elapsed() < CROWD_PATIENCE {
-            sleep(CROWD_POLL).await;
-        }
-    }
-}
-
-fn is_crowded(queue: &mpsc::Sender<Utf8Bytes>) -> bool {
-    queue.capacity() < queue.max_capacity() / 2
 }
 
 /// Why a connection is over.
@@ -107,6 +83,7 @@ impl Hub {
         let state = State {
             broker: Broker::new(config.ice_servers.clone()),
             outboxes: HashMap::new(),
+            queue_bytes: config.queue_bytes,
             too_slow_total: 0,
             open: Some(open),
         };
@@ -138,7 +115,7 @@ impl Hub {
         let (mut sink, mut stream) = socket.split();
         let ending = tokio::select! {
             ending = self.read(&seat.peer_id, &seat.answers, &mut stream) => ending,
-            ending = self.write(&mut seat.queue, &mut sink) => ending,
+            ending = self.write(&mut seat.queue, &seat.waiting_bytes, &mut sink) => ending,
             ending = &mut seat.end => ending.unwrap_or(Ending::Left),
         };
         self.leave(&seat.peer_id);
@@ -166,14 +143,11 @@ impl Hub {
                 Ok(None) => return Ending::Left,
                 Err(_) => return Ending::Silent,
             };
-            let crowd = match frame {
+            match frame {
                 Message::Text(text) => self.request(peer_id, text),
                 Message::Binary(_) => self.refuse(peer_id, not_text()),
-                Message::Ping(_) | Message::Pong(_) => None,
+                Message::Ping(_) | Message::Pong(_) => {}
                 Message::Close(_) => return Ending::Left,
-            };
-            if let Some(crowd) = crowd {
-                crowd.disperse().await;
             }
         }
     }
@@ -181,6 +155,7 @@ impl Hub {
     async fn write(
         &self,
         queue: &mut mpsc::Receiver<Utf8Bytes>,
+        waiting_bytes: &AtomicUsize,
         sink: &mut SplitSink<WebSocket, Message>,
     ) -> Ending {
         let interval = self.config.ping_interval;
@@ -188,7 +163,10 @@ impl Hub {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let message = tokio::select! {
-                Some(text) = queue.recv() => Message::Text(text),
+                Some(text) = queue.recv() => {
+                    waiting_bytes.fetch_sub(text.len(), Ordering::Relaxed);
+                    Message::Text(text)
+                }
                 _ = pings.tick() => Message::Ping(Bytes::new()),
             };
             let sent = async {
@@ -209,11 +187,16 @@ impl Hub {
         let peer_id = PeerId(Uuid::new_v4().to_string());
         let (answers, queue) = mpsc::channel(self.config.queue_messages);
         let (end_sender, end) = oneshot::channel();
-        let outbox = Outbox { queue: answers.clone(), crowded_since: None, end: end_sender };
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let outbox = Outbox {
+            queue: answers.clone(),
+            waiting_bytes: waiting_bytes.clone(),
+            end: end_sender,
+        };
         state.outboxes.insert(peer_id.clone(), outbox);
         let commands = state.broker.connect(peer_id.clone());
         state.obey(commands, None);
-        Some(Seat { peer_id, queue, answers, end, _open: open })
+        Some(Seat { peer_id, queue, waiting_bytes, answers, end, _open: open })
     }
 
     fn leave(&self, peer_id: &PeerId) {
@@ -223,23 +206,23 @@ impl Hub {
         state.obey(commands, None);
     }
 
-    /// Handles the text of a frame. Returns the queue that what came of it went to, if it fills up.
-    fn request(&self, peer_id: &PeerId, text: Utf8Bytes) -> Option<Crowd> {
+    /// Handles the text of a frame.
+    fn request(&self, peer_id: &PeerId, text: Utf8Bytes) {
         match PeerRequest::parse(&text) {
             Ok(request) => {
                 let fresh = SessionId(Uuid::new_v4().to_string());
                 let mut state = self.lock();
                 let commands = state.broker.handle(peer_id, request, fresh);
-                state.obey(commands, Some(text))
+                state.obey(commands, Some(text));
             }
             Err(refusal) => self.refuse(peer_id, refusal),
         }
     }
 
-    fn refuse(&self, peer_id: &PeerId, refusal: ErrorMessage) -> Option<Crowd> {
+    fn refuse(&self, peer_id: &PeerId, refusal: ErrorMessage) {
         tracing::debug!(peer = %peer_id, code = ?refusal.code, details = refusal.details, "refused");
         let message = BrokerMessage::Error(refusal);
-        self.lock().obey(vec![Command::Send { to: vec![peer_id.clone()], message }], None)
+        self.lock().obey(vec![Command::Send { to: vec![peer_id.clone()], message }], None);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -250,46 +233,36 @@ impl Hub {
 
 impl State {
     /// Does what the broker commands, and what follows from it: a peer that must be dropped makes
-    /// the broker command more. Returns a queue that fills up, if a message for one peer went there;
-    /// nobody waits for the slowest of many.
-    fn obey(&mut self, commands: Vec<Command>, frame: Option<Utf8Bytes>) -> Option<Crowd> {
+    /// the broker command more.
+    fn obey(&mut self, commands: Vec<Command>, frame: Option<Utf8Bytes>) {
         let mut commands = VecDeque::from(commands);
-        let mut crowd = None;
         while let Some(command) = commands.pop_front() {
             let (to, text) = match command {
                 Command::Send { to, message } => (to, text_of(&message)),
                 Command::Relay { to } => (vec![to], frame.clone()),
             };
             let Some(text) = text else { continue };
-            let alone = to.len() == 1;
             for peer_id in to {
-                match self.deliver(&peer_id, text.clone()) {
-                    Delivery::Queued => {}
-                    Delivery::Crowded(queue) => crowd = alone.then_some(queue).or(crowd),
-                    Delivery::Overflow => commands.extend(self.drop_slow(&peer_id)),
+                if !self.deliver(&peer_id, text.clone()) {
+                    commands.extend(self.drop_slow(&peer_id));
                 }
             }
         }
-        crowd
     }
 
-    fn deliver(&mut self, peer_id: &PeerId, text: Utf8Bytes) -> Delivery {
-        let Some(outbox) = self.outboxes.get_mut(peer_id) else {
+    /// False when as much waits for the peer as may.
+    fn deliver(&mut self, peer_id: &PeerId, text: Utf8Bytes) -> bool {
+        let Some(outbox) = self.outboxes.get(peer_id) else {
             // It is leaving; the broker hears of it next.
-            return Delivery::Queued;
+            return true;
         };
-        match outbox.queue.try_send(text) {
-            Ok(()) if is_crowded(&outbox.queue) => {
-                let since = *outbox.crowded_since.get_or_insert_with(Instant::now);
-                Delivery::Crowded(Crowd { queue: outbox.queue.clone(), since })
-            }
-            Ok(()) => {
-                outbox.crowded_since = None;
-                Delivery::Queued
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Delivery::Queued,
-            Err(mpsc::error::TrySendError::Full(_)) => Delivery::Overflow,
+        let bytes = text.len();
+        // Only those who hold the lock add, so that the sum cannot grow beyond the limit.
+        if outbox.waiting_bytes.load(Ordering::Relaxed) + bytes > self.queue_bytes {
+            return false;
         }
+        outbox.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        !matches!(outbox.queue.try_send(text), Err(mpsc::error::TrySendError::Full(_)))
     }
 
     fn drop_slow(&mut self, peer_id: &PeerId) -> Vec<Command> {
@@ -305,13 +278,6 @@ impl State {
         }
         self.broker.disconnect(peer_id)
     }
-}
-
-/// What became of a message.
-enum Delivery {
-    Queued,
-    Crowded(Crowd),
-    Overflow,
 }
 
 fn text_of(message: &BrokerMessage) -> Option<Utf8Bytes> {

@@ -14,7 +14,12 @@ use crate::client::{Broker, PATIENCE, config, ice};
 
 #[tokio::test]
 async fn a_peer_that_stops_reading_is_dropped_and_nobody_else_notices() {
-    let broker = Broker::start(Config { queue_messages: 16, ..config() }).await;
+    stop_reading(Config { queue_messages: 16, ..config() }).await;
+    stop_reading(Config { queue_bytes: 200_000, ..config() }).await;
+}
+
+async fn stop_reading(config: Config) {
+    let broker = Broker::start(config).await;
     let (robot, mut stuck, session) = broker.session().await;
     let (mut other_robot, mut other_viewer, other_session) = broker.session().await;
 
@@ -41,7 +46,7 @@ async fn a_peer_that_stops_reading_is_dropped_and_nobody_else_notices() {
         slowest = slowest.max(began.elapsed());
         relays += 1;
     }
-    assert!(relays > 16, "{relays}");
+    assert!(relays > 1, "{relays}");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     // Its socket is closed, too, not only forgotten.
     stuck.hear_end().await;
@@ -52,7 +57,7 @@ async fn a_peer_that_stops_reading_is_dropped_and_nobody_else_notices() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_robot_that_reads_survives_many_viewers_at_once() {
     const VIEWERS: usize = 50;
-    const MESSAGES: usize = 200;
+    const MESSAGES: usize = 60;
     let broker = Broker::start(config()).await;
     let mut robot = broker.robot().await;
     let mut viewers = Vec::new();
