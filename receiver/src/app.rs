@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use rovercast_peer::connection::{
     Connection, ConnectionError, ConnectionEvent, ConnectionSettings, Track,
 };
@@ -16,31 +15,27 @@ use rovercast_peer::negotiation::Section;
 use rovercast_peer::start::now;
 use rovercast_protocol::ids::{CameraId, PeerId, RobotId, SessionId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, EndReason, PeerBody, PeerInfo, PeerMessage, PeerRequest, PeerRole, PeerStatus,
-    Sdp, SessionEnd, SessionRequest,
+    BrokerMessage, EndReason, PeerBody, PeerMessage, PeerRequest, PeerRole, PeerStatus, Sdp,
+    SessionEnd, SessionRequest,
 };
 use rovercast_protocol::telemetry::RobotMessage;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tokio::time::{Instant, interval, timeout};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, interval};
 
 use crate::output::Output;
 use crate::policy::{Action, Watch};
 use crate::report::{CameraReport, Report, Reports, Spread};
+use crate::robots::robot_id;
 use crate::session::Session;
-use crate::view::{View, ViewFailed};
-
-/// Cameras shown of one robot.
-const MAX_VIEWS: usize = 64;
+use crate::view::ViewFailed;
+use crate::views::Views;
 
 /// Failed views that may wait; more are of views that failed before.
 const FAILURES: usize = 64;
 
 /// How often it is looked whether something has to be done.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// How long a broker may take to list its robots.
-const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to receive, and where it goes.
 #[derive(Debug, Clone)]
@@ -57,32 +52,6 @@ pub struct Settings {
     pub jitter_buffer: Duration,
 }
 
-/// The producers that are on-line.
-pub async fn list(url: &str) -> anyhow::Result<Vec<PeerInfo>> {
-    let (link, mut events) = Link::start(url.to_owned(), PeerStatus::default());
-    let listed = timeout(LIST_TIMEOUT, async {
-        loop {
-            match events.recv().await {
-                Some(LinkEvent::Up(_)) => link.send(PeerRequest::List),
-                Some(LinkEvent::Message(BrokerMessage::List { producers })) => {
-                    return Ok(producers);
-                }
-                Some(LinkEvent::Message(_)) => {}
-                Some(LinkEvent::Down(reason)) => bail!(reason),
-                None => bail!("the link ended"),
-            }
-        }
-    });
-    listed.await.context("the broker does not list its robots")?
-}
-
-/// The id by which a producer is asked for: the name it gives, or its peer id where it gives none
-/// that can be one.
-pub fn robot_id(peer: &PeerId, meta: Option<&serde_json::Value>) -> Option<RobotId> {
-    let name = meta.and_then(|meta| meta.get("name")).and_then(|name| name.as_str());
-    name.and_then(|name| name.parse().ok()).or_else(|| peer.0.parse().ok())
-}
-
 /// Receives until `shutdown` resolves. An error means that nothing can be shown any more.
 pub async fn run(
     settings: Settings,
@@ -92,20 +61,17 @@ pub async fn run(
     let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Listener], meta: None };
     let (link, mut link_events) = Link::start(settings.url.clone(), status);
     let (failures_tx, mut failures) = mpsc::channel(FAILURES);
+    let views = Views::new(settings.output.clone(), failures_tx);
     let mut app = App {
         settings,
         reports,
         link,
-        failures: failures_tx,
         ice: IceUrls::default(),
         watch: Watch::default(),
         peer: None,
         session: None,
-        views: BTreeMap::new(),
-        opening: JoinSet::new(),
-        opening_windows: Arc::default(),
+        views,
         waiting: BTreeMap::new(),
-        failed: Vec::new(),
     };
     let mut look = interval(LOOK);
     let mut second = interval(Duration::from_secs(1));
@@ -115,7 +81,7 @@ pub async fn run(
         tokio::select! {
             Some(event) = link_events.recv() => app.on_link(event).await,
             event = next_of(&mut app.session) => app.on_connection(event).await,
-            Some(opened) = app.opening.join_next() => app.on_opened(opened).await,
+            Some(opened) = app.views.opened() => app.on_opened(opened).await,
             Some(failure) = failures.recv() => {
                 if let Err(error) = app.on_failed_view(failure).await {
                     break Err(error);
@@ -130,12 +96,7 @@ pub async fn run(
         }
     };
     app.end_session("the receiver stops").await;
-    while let Some(opened) = app.opening.join_next().await {
-        app.on_opened(opened).await;
-    }
-    for (_, view) in std::mem::take(&mut app.views) {
-        stop_view(view).await;
-    }
+    app.views.stop().await;
     outcome
 }
 
@@ -152,30 +113,18 @@ async fn next_of(session: &mut Option<Session>) -> ConnectionEvent {
     }
 }
 
-async fn stop_view(view: View) {
-    if spawn_blocking(move || view.stop()).await.is_err() {
-        tracing::error!("stopping a view panicked");
-    }
-}
-
 struct App {
     settings: Settings,
     reports: Reports,
     link: Link,
-    failures: mpsc::Sender<ViewFailed>,
     ice: IceUrls,
     watch: Watch,
     /// The robot's connection to the broker, where it is on-line.
     peer: Option<PeerId>,
     session: Option<Session>,
-    views: BTreeMap<CameraId, View>,
-    /// Views being made: decoders and windows take a while.
-    opening: JoinSet<(CameraId, Result<View, String>)>,
-    opening_windows: Arc<Mutex<()>>,
+    views: Views,
     /// Tracks whose view is not there yet.
     waiting: BTreeMap<CameraId, Track>,
-    /// Cameras whose view failed and is not opened again.
-    failed: Vec<CameraId>,
 }
 
 impl App {
@@ -301,7 +250,7 @@ impl App {
                     .flat_map(|remote| &remote.sections)
                     .filter_map(camera)
                     .collect();
-                cameras.into_iter().for_each(|camera| self.open_view(camera));
+                cameras.into_iter().for_each(|camera| self.views.open(camera));
             }
             Err(error) => self.fail(&error).await,
         }
@@ -337,9 +286,9 @@ impl App {
     }
 
     async fn on_track(&mut self, track: Track) {
-        let camera = camera(&track.section).filter(|camera| !self.failed.contains(camera));
+        let camera = camera(&track.section).filter(|camera| !self.views.has_failed(camera));
         match (camera, track.encoding().as_deref()) {
-            (Some(camera), Some("H264")) if self.views.contains_key(&camera) => {
+            (Some(camera), Some("H264")) if self.views.get(&camera).is_some() => {
                 self.attach(camera, track).await;
             }
             (Some(camera), Some("H264")) => {
@@ -360,37 +309,9 @@ impl App {
         }
     }
 
-    /// Makes the view of a camera, while the session is still negotiated.
-    fn open_view(&mut self, camera: CameraId) {
-        let views = self.views.len() + self.opening.len();
-        if self.views.contains_key(&camera) || self.failed.contains(&camera) || views >= MAX_VIEWS {
-            return;
-        }
-        let (output, failures) = (self.settings.output.clone(), self.failures.clone());
-        let one_at_a_time = self.opening_windows.clone();
-        self.opening.spawn_blocking(move || {
-            // The X sinks catch errors of their set-up by a handler of the whole process.
-            let turn = matches!(output, Output::Window).then(|| one_at_a_time.lock());
-            let view = View::start(&camera, &output, failures);
-            drop(turn);
-            (camera, view)
-        });
-    }
-
-    async fn on_opened(&mut self, opened: Result<(CameraId, Result<View, String>), JoinError>) {
-        match opened {
-            // Two sessions in quick succession may both have asked for it.
-            Ok((camera, Ok(view))) if self.views.contains_key(&camera) => stop_view(view).await,
-            Ok((camera, Ok(view))) => {
-                self.views.insert(camera.clone(), view);
-                if let Some(track) = self.waiting.remove(&camera) {
-                    self.attach(camera, track).await;
-                }
-            }
-            Ok((camera, Err(reason))) => {
-                let _ = self.failures.try_send(ViewFailed { camera, reason });
-            }
-            Err(error) => tracing::error!("opening a view: {error}"),
+    async fn on_opened(&mut self, camera: CameraId) {
+        if let Some(track) = self.waiting.remove(&camera) {
+            self.attach(camera, track).await;
         }
     }
 
@@ -408,11 +329,8 @@ impl App {
     async fn on_failed_view(&mut self, failure: ViewFailed) -> anyhow::Result<()> {
         let ViewFailed { camera, reason } = failure;
         tracing::error!(%camera, "{reason}");
-        if let Some(view) = self.views.remove(&camera) {
-            stop_view(view).await;
-        }
-        self.failed.push(camera);
-        if self.views.is_empty() && self.opening.is_empty() {
+        self.views.close(camera).await;
+        if self.views.is_empty() {
             bail!("no camera can be shown any more: {reason}");
         }
         Ok(())
@@ -475,7 +393,7 @@ impl App {
             session.ping();
         }
         let seconds = elapsed.as_secs_f64().max(0.001);
-        for (camera, view) in &mut self.views {
+        for (camera, view) in self.views.iter_mut() {
             let meter = view.meter().clone();
             let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
             let (decoded, bytes) = (load(&meter.decoded), load(&meter.bytes));

@@ -7,5 +7,7 @@ pub mod meter;
 pub mod output;
 pub mod policy;
 pub mod report;
+pub mod robots;
 pub mod session;
 pub mod view;
+pub mod views;

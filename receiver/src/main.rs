@@ -9,6 +9,7 @@ use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_receiver::app::{self, Settings};
 use rovercast_receiver::output::Output;
 use rovercast_receiver::report::Reports;
+use rovercast_receiver::robots;
 
 /// Shows a robot's cameras. Without --robot, lists the robots that are on-line.
 #[derive(Debug, Parser)]
@@ -68,7 +69,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let Some(robot) = arguments.robot else {
-        return print_robots(&runtime.block_on(app::list(&arguments.url))?);
+        return print_robots(&runtime.block_on(robots::list(&arguments.url))?);
     };
     rovercast_peer::start::start()?;
     let reports = match arguments.stats {
@@ -99,7 +100,7 @@ fn print_robots(producers: &[rovercast_protocol::signaling::PeerInfo]) -> anyhow
         println!("no robot is on-line");
     }
     for producer in producers {
-        let Some(robot) = app::robot_id(&producer.id, producer.meta.as_ref()) else { continue };
+        let Some(robot) = robots::robot_id(&producer.id, producer.meta.as_ref()) else { continue };
         let cameras = producer.meta.as_ref().and_then(|meta| meta.get("cameras")?.as_array());
         let ids: Vec<&str> =
             cameras.into_iter().flatten().filter_map(|camera| camera.get("id")?.as_str()).collect();

@@ -139,15 +139,6 @@ pub enum Source {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum SourceType {
-    Test,
-    File,
-    V4l2,
-    Launch,
-}
-
 /// As it stands in the file: every field flat, so that a wrong one is found at its line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,49 +150,42 @@ struct RawSource {
     launch: Option<String>,
 }
 
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SourceType {
+    Test,
+    File,
+    V4l2,
+    Launch,
+}
+
 impl TryFrom<RawSource> for Source {
     type Error = String;
 
     fn try_from(raw: RawSource) -> Result<Self, String> {
-        let need = |kind: &str, key: &str| {
-            format!("a source of type \"{kind}\" needs `{key}` and takes no other key than that")
+        let RawSource { r#type, pattern, path, device, launch } = raw;
+        let (name, own_key) = match r#type {
+            SourceType::Test => ("test", "pattern"),
+            SourceType::File => ("file", "path"),
+            SourceType::V4l2 => ("v4l2", "device"),
+            SourceType::Launch => ("launch", "launch"),
         };
-        match raw {
-            RawSource {
-                r#type: SourceType::Test,
-                pattern,
-                path: None,
-                device: None,
-                launch: None,
-            } => Ok(Self::Test { pattern: pattern.unwrap_or_else(|| "smpte".to_owned()) }),
-            RawSource { r#type: SourceType::Test, .. } => {
-                Err("a source of type \"test\" takes no other key than `pattern`".to_owned())
-            }
-            RawSource {
-                r#type: SourceType::File,
-                path: Some(path),
-                pattern: None,
-                device: None,
-                launch: None,
-            } => Ok(Self::File { path }),
-            RawSource { r#type: SourceType::File, .. } => Err(need("file", "path")),
-            RawSource {
-                r#type: SourceType::V4l2,
-                device: Some(device),
-                pattern: None,
-                path: None,
-                launch: None,
-            } => Ok(Self::V4l2 { device }),
-            RawSource { r#type: SourceType::V4l2, .. } => Err(need("v4l2", "device")),
-            RawSource {
-                r#type: SourceType::Launch,
-                launch: Some(launch),
-                pattern: None,
-                path: None,
-                device: None,
-            } => Ok(Self::Launch { launch }),
-            RawSource { r#type: SourceType::Launch, .. } => Err(need("launch", "launch")),
+        let given = [
+            ("pattern", pattern.is_some()),
+            ("path", path.is_some()),
+            ("device", device.is_some()),
+            ("launch", launch.is_some()),
+        ];
+        if let Some((key, _)) = given.iter().find(|(key, given)| *given && *key != own_key) {
+            return Err(format!("a source of type \"{name}\" takes `{own_key}`, not `{key}`"));
         }
+        let needed = || format!("a source of type \"{name}\" needs `{own_key}`");
+        Ok(match r#type {
+            SourceType::Test => Self::Test { pattern: pattern.unwrap_or("smpte".to_owned()) },
+            SourceType::File => Self::File { path: path.ok_or_else(needed)? },
+            SourceType::V4l2 => Self::V4l2 { device: device.ok_or_else(needed)? },
+            SourceType::Launch => Self::Launch { launch: launch.ok_or_else(needed)? },
+        })
     }
 }
 
@@ -331,6 +315,12 @@ mod tests {
                 .any(|l| l.starts_with(&format!("s.toml:{line}: ")) && l.contains(what));
             assert!(found, "line {line}, {what} in\n{said}");
         }
+    }
+
+    #[test]
+    fn a_key_of_another_source_is_refused() {
+        let said = problems(&SMALLEST.replace("type = \"test\"", "type = \"test\", path = \"x\""));
+        assert!(said.contains("takes `pattern`, not `path`"), "{said}");
     }
 
     #[test]

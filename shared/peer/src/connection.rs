@@ -14,13 +14,14 @@ use gst_webrtc::{
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::signaling::Candidate;
 use rovercast_protocol::telemetry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::fingerprint::{self, Mismatch};
 use crate::ice::IceUrls;
 use crate::negotiation::{self, Description, Refused, Section};
 use crate::start::share_clock;
+use crate::webrtcbin::{Said, answered, configure_ice, post_events, promise};
 
 /// Events of our own webrtcbin that may wait. It makes few; when they overflow the newest is
 /// dropped and the session's watchdog decides.
@@ -112,21 +113,12 @@ pub struct ConnectionSettings {
     pub jitter_buffer: Duration,
 }
 
-enum Raw {
-    Candidate(Candidate),
-    State(WebRTCPeerConnectionState),
-    Pad(gst::Pad, gst::PadProbeId),
-    JitterBuffer(u32, glib::WeakRef<gst::Element>),
-    Channel(WebRTCDataChannel),
-    Failed(String),
-}
-
 /// One session's media connection.
 #[derive(Debug)]
 pub struct Connection {
     pipeline: gst::Pipeline,
     webrtc: gst::Element,
-    events: mpsc::Receiver<Raw>,
+    events: mpsc::Receiver<Said>,
     messages: mpsc::Receiver<Vec<u8>>,
     messages_tx: mpsc::Sender<Vec<u8>>,
     channel: Option<WebRTCDataChannel>,
@@ -134,12 +126,6 @@ pub struct Connection {
     remote: Option<Description>,
     remote_candidates: usize,
     verified: bool,
-}
-
-impl std::fmt::Debug for Raw {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Raw")
-    }
 }
 
 impl Connection {
@@ -268,7 +254,7 @@ impl Connection {
         loop {
             let event = tokio::select! {
                 biased;
-                Some(raw) = self.events.recv() => match self.interpret(raw) {
+                Some(said) = self.events.recv() => match self.interpret(said) {
                     Some(event) => event,
                     None => continue,
                 },
@@ -311,28 +297,28 @@ impl Connection {
         }
     }
 
-    fn interpret(&mut self, raw: Raw) -> Option<ConnectionEvent> {
-        Some(match raw {
-            Raw::Candidate(candidate) => ConnectionEvent::Candidate(candidate),
-            Raw::State(WebRTCPeerConnectionState::Connected) => ConnectionEvent::Connected,
-            Raw::State(WebRTCPeerConnectionState::Failed) => ConnectionEvent::Ended("failed"),
-            Raw::State(WebRTCPeerConnectionState::Closed) => ConnectionEvent::Ended("closed"),
-            Raw::State(_) => return None,
-            Raw::Pad(pad, blocker) => match self.section_of(&pad) {
+    fn interpret(&mut self, said: Said) -> Option<ConnectionEvent> {
+        Some(match said {
+            Said::Candidate(candidate) => ConnectionEvent::Candidate(candidate),
+            Said::State(WebRTCPeerConnectionState::Connected) => ConnectionEvent::Connected,
+            Said::State(WebRTCPeerConnectionState::Failed) => ConnectionEvent::Ended("failed"),
+            Said::State(WebRTCPeerConnectionState::Closed) => ConnectionEvent::Ended("closed"),
+            Said::State(_) => return None,
+            Said::Pad(pad, blocker) => match self.section_of(&pad) {
                 Some(section) => ConnectionEvent::Track(Track { pad, section, blocker }),
                 None => ConnectionEvent::Failed(ConnectionError::Gst(
                     "a track belongs to no section of the SDP".to_owned(),
                 )),
             },
-            Raw::JitterBuffer(ssrc, element) => ConnectionEvent::JitterBuffer(ssrc, element),
-            Raw::Channel(channel) => {
+            Said::JitterBuffer(ssrc, element) => ConnectionEvent::JitterBuffer(ssrc, element),
+            Said::Channel(channel) => {
                 if self.channel.is_none() && channel.label().as_deref() == Some(telemetry::CHANNEL)
                 {
                     self.listen(channel);
                 }
                 return None;
             }
-            Raw::Failed(reason) => ConnectionEvent::Failed(ConnectionError::Gst(reason)),
+            Said::Failed(reason) => ConnectionEvent::Failed(ConnectionError::Gst(reason)),
         })
     }
 
@@ -427,123 +413,5 @@ impl Connection {
         let (promise, reply) = promise();
         self.webrtc.emit_by_name::<()>(signal, &[session, &promise]);
         answered(signal, reply).await.map(drop)
-    }
-}
-
-type Reply = Result<Option<gst::Structure>, gst::PromiseError>;
-
-fn promise() -> (gst::Promise, oneshot::Receiver<Reply>) {
-    let (sender, receiver) = oneshot::channel();
-    let promise = gst::Promise::with_change_func(move |reply| {
-        let _ = sender.send(reply.map(|reply| reply.map(|reply| reply.to_owned())));
-    });
-    (promise, receiver)
-}
-
-async fn answered(
-    signal: &str,
-    reply: oneshot::Receiver<Reply>,
-) -> Result<Option<gst::Structure>, ConnectionError> {
-    let failed = |reason: String| ConnectionError::Gst(format!("{signal}: {reason}"));
-    let reply = reply.await.map_err(|_| failed("no answer".to_owned()))?;
-    let reply = reply.map_err(|error| failed(format!("{error:?}")))?;
-    if let Some(Ok(error)) = reply.as_ref().map(|reply| reply.get::<glib::Error>("error")) {
-        return Err(failed(error.message().to_owned()));
-    }
-    Ok(reply)
-}
-
-fn configure_ice(webrtc: &gst::Element, urls: &IceUrls) {
-    if let Some(stun) = &urls.stun {
-        webrtc.set_property("stun-server", stun);
-    }
-    for turn in &urls.turn {
-        if !webrtc.emit_by_name::<bool>("add-turn-server", &[turn]) {
-            tracing::warn!("a TURN server is refused by webrtcbin: check its URL");
-        }
-    }
-    let ice = webrtc.property::<glib::Object>("ice-agent");
-    if ice.find_property("agent").is_some() {
-        let agent = ice.property::<glib::Object>("agent");
-        agent.set_property("upnp", false);
-        agent.set_property("ice-tcp", false);
-        // Notices a peer that is gone without a word.
-        agent.set_property("keepalive-conncheck", true);
-    }
-}
-
-/// Turns webrtcbin's signals into events. The closures hold the queue and nothing else.
-fn post_events(pipeline: &gst::Pipeline, webrtc: &gst::Element, events: &mpsc::Sender<Raw>) {
-    let tx = events.clone();
-    webrtc.connect("on-ice-candidate", false, move |values| {
-        if let (Ok(index), Ok(candidate)) = (values[1].get::<u32>(), values[2].get::<String>()) {
-            let candidate = Candidate { candidate, sdp_m_line_index: index };
-            let _ = tx.try_send(Raw::Candidate(candidate));
-        }
-        None
-    });
-
-    let tx = events.clone();
-    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
-        let _ = tx.try_send(Raw::State(webrtc.property("connection-state")));
-    });
-
-    let tx = events.clone();
-    webrtc.connect("on-data-channel", false, move |values| {
-        if let Ok(channel) = values[1].get::<WebRTCDataChannel>() {
-            let _ = tx.try_send(Raw::Channel(channel));
-        }
-        None
-    });
-
-    webrtc.connect("on-new-transceiver", false, |values| {
-        if let Ok(transceiver) = values[1].get::<WebRTCRTPTransceiver>() {
-            transceiver.set_property("do-nack", true);
-        }
-        None
-    });
-
-    let tx = events.clone();
-    webrtc.connect_pad_added(move |_, pad| {
-        if pad.direction() == gst::PadDirection::Src {
-            let blocker =
-                pad.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, |_, _| gst::PadProbeReturn::Ok);
-            if let Some(blocker) = blocker {
-                let _ = tx.try_send(Raw::Pad(pad.clone(), blocker));
-            }
-        }
-    });
-
-    if let Some(bin) = webrtc.downcast_ref::<gst::Bin>() {
-        // Frames leave when they are made: nothing waits for the clock inside webrtcbin.
-        bin.connect_deep_element_added(|_, _, element| {
-            if element.factory().is_some_and(|factory| factory.name() == "clocksync") {
-                element.set_property("sync", false);
-            }
-        });
-        if let Some(rtpbin) = bin.by_name("rtpbin") {
-            let tx = events.clone();
-            rtpbin.connect("new-jitterbuffer", false, move |values| {
-                if let (Ok(buffer), Ok(ssrc)) =
-                    (values[1].get::<gst::Element>(), values[3].get::<u32>())
-                {
-                    // The first picture does not wait to see whether packets come in order.
-                    buffer.set_property("faststart-min-packets", 1u32);
-                    let _ = tx.try_send(Raw::JitterBuffer(ssrc, buffer.downgrade()));
-                }
-                None
-            });
-        }
-    }
-
-    let tx = events.clone();
-    if let Some(bus) = pipeline.bus() {
-        bus.set_sync_handler(move |_, message| {
-            if let gst::MessageView::Error(error) = message.view() {
-                let source = error.src().map(|source| source.name()).unwrap_or_default();
-                let _ = tx.try_send(Raw::Failed(format!("{source}: {}", error.error())));
-            }
-            gst::BusSyncReply::Drop
-        });
     }
 }

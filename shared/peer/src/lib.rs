@@ -7,3 +7,4 @@ pub mod ice;
 pub mod link;
 pub mod negotiation;
 pub mod start;
+mod webrtcbin;
