@@ -49,7 +49,7 @@ impl Output {
             ),
             Self::Null => "fakesink sync=false".to_owned(),
             Self::Launch(fragment) => fragment.replace("{camera}", camera.as_str()),
-            Self::Pictures(_) => "appsink name=pictures sync=false".to_owned(),
+            Self::Pictures(_) => "appsink name=rovercast-pictures sync=false".to_owned(),
         }
     }
 

@@ -65,7 +65,7 @@ impl View {
             .build()
             .map_err(|error| format!("{}: {error}", decoder.factory))?;
         let launch = format!(
-            "{} ! identity name=out silent=true ! {}",
+            "{} ! identity name=rovercast-out silent=true ! {}",
             decoder.launch(|name| properties.find_property(name).is_some()),
             output.launch(camera),
         );
@@ -80,14 +80,14 @@ impl View {
         let element = |name: &str| pipeline.by_name(name).ok_or(format!("no element {name}"));
         let needs_key_frame = Arc::new(AtomicBool::new(false));
         let inlet = inlet(&needs_key_frame);
-        let entry = element("decoder")?.static_pad("sink").ok_or("the decoder has no sink pad")?;
+        let entry = element(plan::NAME)?.static_pad("sink").ok_or("the decoder has no sink pad")?;
         inlet.link(&entry).map_err(|error| error.to_string())?;
         let meter = Arc::new(Meter::default());
-        if let Some(pad) = element("out")?.static_pad("src") {
+        if let Some(pad) = element("rovercast-out")?.static_pad("src") {
             measure(&pad, &meter);
         }
         if let Output::Pictures(on_picture) = output
-            && let Ok(sink) = element("pictures")?.downcast::<gst_app::AppSink>()
+            && let Ok(sink) = element("rovercast-pictures")?.downcast::<gst_app::AppSink>()
         {
             let (camera, on_picture) = (camera.clone(), on_picture.clone());
             let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {

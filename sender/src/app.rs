@@ -36,7 +36,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Producer], meta: Some(meta) };
     let (link, mut link_events) = Link::start(config.signaling.url.clone(), status);
     let (changed_tx, mut changed) = watch::channel(());
-    let cameras = start_cameras(&config, &changed_tx)?;
+    let cameras = start_cameras(&config, &changed_tx);
     let (ended_tx, mut ended) = mpsc::channel(ENDED);
     let mut app = App {
         max_sessions: config.sessions.max,
@@ -96,10 +96,10 @@ fn meta(config: &Config) -> ProducerMeta {
 }
 
 /// Starts every camera; `changed` is told whenever the status of one changes.
-fn start_cameras(config: &Config, changed: &watch::Sender<()>) -> anyhow::Result<Vec<Camera>> {
+fn start_cameras(config: &Config, changed: &watch::Sender<()>) -> Vec<Camera> {
     let mut cameras = Vec::new();
     for config in &config.camera {
-        let camera = Camera::start(config.clone())?;
+        let camera = Camera::start(config.clone());
         let (mut status, changed) = (camera.status.clone(), changed.clone());
         tokio::spawn(async move {
             while status.changed().await.is_ok() {
@@ -108,7 +108,7 @@ fn start_cameras(config: &Config, changed: &watch::Sender<()>) -> anyhow::Result
         });
         cameras.push(camera);
     }
-    Ok(cameras)
+    cameras
 }
 
 /// Reads the host's figures once a second, away from the event loop: some sensors are slow.
@@ -167,7 +167,7 @@ impl App {
                 }
             }
             LinkEvent::Message(BrokerMessage::Error(error)) => {
-                tracing::warn!(code = ?error.code, session = ?error.session_id, "broker: {}", error.details);
+                tracing::info!(code = ?error.code, session = ?error.session_id, "broker: {}", error.details);
             }
             LinkEvent::Message(_) => {}
         }

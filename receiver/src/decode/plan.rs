@@ -1,5 +1,8 @@
 //! The decoders, one row of data each, the best first. Pure.
 
+/// The decoder's name in a pipeline: one that no launch fragment will have.
+pub const NAME: &str = "rovercast-decoder";
+
 /// One decoder and how to drive it without delay.
 #[derive(Debug)]
 pub struct Decoder {
@@ -41,10 +44,10 @@ pub fn choose(installed: impl Fn(&str) -> bool) -> Result<&'static Decoder, Stri
 }
 
 impl Decoder {
-    /// Its part of a launch line, with the properties that it `has`.
+    /// Its part of a launch line, under the name [`NAME`], with the properties that it `has`.
     pub fn launch(&self, has: impl Fn(&str) -> bool) -> String {
         let properties = self.properties.iter().filter(|(name, _)| has(name));
-        properties.fold(format!("{} name=decoder", self.factory), |launch, (name, value)| {
+        properties.fold(format!("{} name={NAME}", self.factory), |launch, (name, value)| {
             format!("{launch} {name}={value}")
         })
     }
@@ -64,7 +67,10 @@ mod tests {
     #[test]
     fn properties_that_the_element_lacks_are_left_out() {
         let launch = H264[0].launch(|name| name != "qos");
-        assert!(launch.starts_with("avdec_h264 name=decoder thread-type=slice"), "{launch}");
+        assert!(
+            launch.starts_with("avdec_h264 name=rovercast-decoder thread-type=slice"),
+            "{launch}"
+        );
         assert!(!launch.contains("qos"), "{launch}");
     }
 }

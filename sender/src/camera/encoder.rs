@@ -120,7 +120,7 @@ pub fn choose(wanted: &str, installed: impl Fn(&str) -> bool) -> Result<&'static
 impl Encoder {
     /// Its part of the launch line, with the properties that it `has`.
     pub fn launch(&self, parameters: Parameters, has: impl Fn(&str) -> bool) -> String {
-        let mut launch = format!("{} name=encoder", self.factory);
+        let mut launch = self.factory.to_owned();
         for (name, value) in self.properties.iter().filter(|(name, _)| has(name)) {
             launch.push_str(&format!(" {name}={}", value.text(parameters)));
         }

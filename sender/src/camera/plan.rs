@@ -3,12 +3,14 @@
 use crate::camera::encoder::{Encoder, Parameters};
 use crate::config::{CameraConfig, Source};
 
+// Names that no launch fragment will have.
+
 /// Where the source ends: frames are stamped, paced and counted here.
-pub const TAP: &str = "tap";
+pub const TAP: &str = "rovercast-tap";
 /// Between source and encoder: the newest frame wins.
-pub const QUEUE: &str = "raw";
+pub const QUEUE: &str = "rovercast-raw";
 /// The last element: encoded access units come out of it.
-pub const OUTPUT: &str = "output";
+pub const OUTPUT: &str = "rovercast-output";
 
 /// The launch line of a camera up to [`OUTPUT`]. `has` tells which properties the installed
 /// encoder knows.
@@ -81,7 +83,7 @@ mod tests {
     fn a_test_camera_delivers_its_size_by_itself() {
         let plan = plan("{ type = \"test\", pattern = \"ball\" }");
         let start = "videotestsrc is-live=true pattern=\"ball\" ! \
-                     video/x-raw,format=I420,width=640,height=480,framerate=30/1 ! identity name=tap";
+                     video/x-raw,format=I420,width=640,height=480,framerate=30/1 ! identity name=rovercast-tap";
         assert!(plan.starts_with(start), "{plan}");
     }
 

@@ -56,7 +56,7 @@ pub struct Camera {
 
 impl Camera {
     /// Starts it. Failures of the device are its status, not an error here.
-    pub fn start(config: CameraConfig) -> anyhow::Result<Self> {
+    pub fn start(config: CameraConfig) -> Self {
         let appsink = gst_app::AppSink::builder().name(config.id.as_str()).async_(false).build();
         let settings = gst_utils::streamproducer::ProducerSettings { sync: false };
         let stream = StreamProducer::with(&appsink, settings);
@@ -80,7 +80,7 @@ impl Camera {
             status: status_tx,
         };
         let task = tokio::spawn(life.run(stop_rx));
-        Ok(Self { config, stream, counters, status, task, stop })
+        Self { config, stream, counters, status, task, stop }
     }
 
     /// Stops it, and returns when the device is free.

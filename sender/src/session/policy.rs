@@ -28,9 +28,9 @@ pub struct Liveness {
 }
 
 impl Liveness {
-    /// The viewer pinged.
-    pub fn pinged(&mut self, now: Duration) {
-        self.pinged = Some(now);
+    /// The viewer pinged. True for the first time.
+    pub fn pinged(&mut self, now: Duration) -> bool {
+        self.pinged.replace(now).is_none()
     }
 
     /// Whether it is gone.
@@ -60,7 +60,8 @@ mod tests {
     fn only_a_viewer_that_pinged_can_go_silent() {
         let mut liveness = Liveness::default();
         assert!(!liveness.is_gone(Duration::from_secs(1000)));
-        liveness.pinged(Duration::from_secs(10));
+        assert!(liveness.pinged(Duration::from_secs(10)));
+        assert!(!liveness.pinged(Duration::from_secs(10)));
         assert!(!liveness.is_gone(Duration::from_secs(25)));
         assert!(liveness.is_gone(Duration::from_secs(26)));
     }

@@ -194,7 +194,11 @@ impl Live {
                         // A message that is not understood is of a later version, or nonsense.
                         if let Ok(ViewerMessage::Ping(ping)) = serde_json::from_slice(&message) {
                             let received_us = now_us();
-                            liveness.pinged(now().into());
+                            if liveness.pinged(now().into()) {
+                                // The channel is open: what it would learn within a second, now.
+                                self.tell_clocks();
+                                self.connection.send(&telemetry.borrow().clone());
+                            }
                             let ping_sent_us = ping.sent_us;
                             let pong = Pong { ping_sent_us, received_us, sent_us: now_us() };
                             self.tell(&RobotMessage::Pong(pong));

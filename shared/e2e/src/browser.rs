@@ -31,7 +31,7 @@ const FLAGS: [&str; 10] = [
 ];
 
 /// Between two looks at a page.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs before the page's own scripts: keeps what the page itself does not tell.
 const WITNESS: &str = r"

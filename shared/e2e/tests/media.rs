@@ -74,7 +74,7 @@ async fn four_viewers_share_one_encoder_and_miss_no_frame() -> Outcome {
             .flatten()
             .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
         // The encoder's threads inherit the name of the thread that feeds it.
-        Ok(names.filter(|name| name.trim() == "raw:src").count())
+        Ok(names.filter(|name| name.starts_with("rovercast-raw")).count())
     };
     let before = encoder_threads()?;
     ensure!(before > 0, "no encoder found");
