@@ -68,7 +68,7 @@ pub async fn run(
         link,
         ice: IceUrls::default(),
         watch: Watch::default(),
-        peer: None,
+        peers: Vec::new(),
         session: None,
         views,
         waiting: BTreeMap::new(),
@@ -119,8 +119,8 @@ struct App {
     link: Link,
     ice: IceUrls,
     watch: Watch,
-    /// The robot's connection to the broker, where it is on-line.
-    peer: Option<PeerId>,
+    /// The robot's connections to the broker, the newest last.
+    peers: Vec<PeerId>,
     session: Option<Session>,
     views: Views,
     /// Tracks whose view is not there yet.
@@ -137,13 +137,10 @@ impl App {
             }
             LinkEvent::Down(reason) => {
                 tracing::warn!("{reason}; trying again");
-                self.peer = None;
+                self.peers.clear();
                 self.watch.link_down(now().into(), rand());
-                if !self.watch.is_connected()
-                    && let Some(session) = self.session.take()
-                {
-                    self.waiting.clear();
-                    session.connection.close().await;
+                if !self.watch.is_connected() && self.session.is_some() {
+                    self.close_connection().await;
                 }
             }
             LinkEvent::Message(message) => self.on_message(message).await,
@@ -153,25 +150,23 @@ impl App {
     async fn on_message(&mut self, message: BrokerMessage) {
         match message {
             BrokerMessage::List { producers } => {
-                let robot = producers
-                    .into_iter()
-                    .find(|info| self.is_robot(&info.id, info.meta.as_ref()))
-                    .map(|info| info.id);
-                if robot.is_none() {
+                let robots =
+                    producers.iter().filter(|info| self.is_robot(&info.id, info.meta.as_ref()));
+                self.peers = robots.map(|info| info.id.clone()).collect();
+                if self.peers.is_empty() {
                     tracing::info!("robot {} is not on-line; waiting for it", self.settings.robot);
                 }
-                self.set_peer(robot);
+                self.follow_newest();
             }
             BrokerMessage::PeerStatusChanged(status) => {
                 let Some(peer) = status.peer_id else { return };
-                if !status.roles.contains(&PeerRole::Producer) {
-                    if self.peer.as_ref() == Some(&peer) {
-                        tracing::info!("robot {} has left the broker", self.settings.robot);
-                        self.set_peer(None);
-                    }
-                } else if self.is_robot(&peer, status.meta.as_ref()) {
-                    self.set_peer(Some(peer));
+                self.peers.retain(|known| *known != peer);
+                if status.roles.contains(&PeerRole::Producer)
+                    && self.is_robot(&peer, status.meta.as_ref())
+                {
+                    self.peers.push(peer);
                 }
+                self.follow_newest();
             }
             BrokerMessage::SessionStarted(started) => {
                 self.on_session_started(started.session_id).await;
@@ -199,7 +194,8 @@ impl App {
             }
             BrokerMessage::Error(error) => {
                 tracing::warn!(code = ?error.code, "{}", error.details);
-                if self.session.is_none() {
+                // One about a session is about an earlier one, or the session's end follows.
+                if error.session_id.is_none() {
                     self.watch.refused(now().into(), rand());
                 }
             }
@@ -211,9 +207,18 @@ impl App {
         robot_id(peer, meta).as_ref() == Some(&self.settings.robot)
     }
 
-    fn set_peer(&mut self, peer: Option<PeerId>) {
-        self.watch.robot(peer.clone());
-        self.peer = peer;
+    /// Follows the connection of the robot that came last: where there are two, the older one has
+    /// most likely broken without the broker's knowing yet.
+    fn follow_newest(&mut self) {
+        self.watch.robot(self.peers.last().cloned());
+    }
+
+    /// The connection that was asked gives nothing: the next attempt is with another, if there is.
+    fn ask_another(&mut self) {
+        if self.peers.len() > 1 {
+            self.peers.rotate_right(1);
+            self.follow_newest();
+        }
     }
 
     async fn on_session_started(&mut self, id: SessionId) {
@@ -266,8 +271,9 @@ impl App {
             ConnectionEvent::Connected => {
                 tracing::info!("connected to {}", self.settings.robot);
                 self.watch.heard(now().into());
-                session.ping();
             }
+            // The robot answers with everything that is worth knowing at the start.
+            ConnectionEvent::Channel => session.ping(),
             ConnectionEvent::Track(track) => self.on_track(track).await,
             ConnectionEvent::JitterBuffer(ssrc, element) => session.jitter_buffer(ssrc, element),
             ConnectionEvent::Message(message) => {
@@ -286,26 +292,29 @@ impl App {
     }
 
     async fn on_track(&mut self, track: Track) {
-        let camera = camera(&track.section).filter(|camera| !self.views.has_failed(camera));
-        match (camera, track.encoding().as_deref()) {
-            (Some(camera), Some("H264")) if self.views.get(&camera).is_some() => {
+        let encoding = track.encoding().unwrap_or_default();
+        match camera(&track.section) {
+            Some(camera) if encoding == "H264" && self.views.get(&camera).is_some() => {
                 self.attach(camera, track).await;
             }
-            (Some(camera), Some("H264")) => {
-                self.waiting.insert(camera, track);
-            }
-            (camera, encoding) => {
-                let (mid, encoding) = (&track.section.mid, encoding.unwrap_or("nothing known"));
-                tracing::warn!(
-                    ?camera,
-                    "track {mid} is not shown: it carries {encoding}, not H264"
-                );
-                if let Some(session) = &self.session
-                    && let Err(error) = session.discard(track)
-                {
-                    self.fail(&error).await;
+            Some(camera) if encoding == "H264" && self.views.is_opening(&camera) => {
+                if let Some(earlier) = self.waiting.insert(camera, track) {
+                    self.discard(earlier).await;
                 }
             }
+            camera => {
+                let mid = &track.section.mid;
+                tracing::warn!(?camera, %encoding, "track {mid} is not shown");
+                self.discard(track).await;
+            }
+        }
+    }
+
+    async fn discard(&mut self, track: Track) {
+        if let Some(session) = &self.session
+            && let Err(error) = session.discard(track)
+        {
+            self.fail(&error).await;
         }
     }
 
@@ -329,6 +338,9 @@ impl App {
     async fn on_failed_view(&mut self, failure: ViewFailed) -> anyhow::Result<()> {
         let ViewFailed { camera, reason } = failure;
         tracing::error!(%camera, "{reason}");
+        if let Some(track) = self.waiting.remove(&camera) {
+            self.discard(track).await;
+        }
         self.views.close(camera).await;
         if self.views.is_empty() {
             bail!("no camera can be shown any more: {reason}");
@@ -344,6 +356,9 @@ impl App {
             let heard_us = u64::try_from(session.heard_us()).unwrap_or(0);
             self.watch.heard(Duration::from_micros(heard_us));
         }
+        for camera in self.views.free_stuck() {
+            tracing::warn!(%camera, "the output takes no pictures; they are dropped");
+        }
         match self.watch.action(now().into()) {
             Action::Wait => {}
             Action::Start(peer_id) => {
@@ -355,7 +370,11 @@ impl App {
             }
             Action::GiveUp(why) => {
                 tracing::warn!("the session with {} is given up: {why}", self.settings.robot);
+                let attempt = self.watch.is_asked();
                 self.end_session(why).await;
+                if attempt {
+                    self.ask_another();
+                }
             }
         }
     }
@@ -381,11 +400,15 @@ impl App {
     }
 
     async fn drop_session(&mut self) {
+        self.close_connection().await;
+        self.watch.ended(now().into(), rand());
+    }
+
+    async fn close_connection(&mut self) {
         self.waiting.clear();
         if let Some(session) = self.session.take() {
-            session.connection.close().await;
+            self.views.interrupted(session.connection.close()).await;
         }
-        self.watch.ended(now().into(), rand());
     }
 
     fn report(&mut self, elapsed: Duration) {

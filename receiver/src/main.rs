@@ -1,11 +1,14 @@
 //! The command line of `rovercast-receiver`.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use rovercast_peer::link::check_url;
 use rovercast_protocol::ids::{CameraId, RobotId};
+use rovercast_protocol::signaling::PeerInfo;
 use rovercast_receiver::app::{self, Settings};
 use rovercast_receiver::output::Output;
 use rovercast_receiver::report::Reports;
@@ -16,7 +19,7 @@ use rovercast_receiver::robots;
 #[command(name = "rovercast-receiver", version)]
 struct Arguments {
     /// The broker's WebSocket.
-    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8765")]
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8765", value_parser = check_url)]
     url: String,
     /// The robot to show.
     #[arg(long, value_name = "ID")]
@@ -95,16 +98,18 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     outcome
 }
 
-fn print_robots(producers: &[rovercast_protocol::signaling::PeerInfo]) -> anyhow::Result<()> {
+fn print_robots(producers: &[PeerInfo]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
     if producers.is_empty() {
-        println!("no robot is on-line");
+        writeln!(out, "no robot is on-line")?;
     }
     for producer in producers {
         let Some(robot) = robots::robot_id(&producer.id, producer.meta.as_ref()) else { continue };
         let cameras = producer.meta.as_ref().and_then(|meta| meta.get("cameras")?.as_array());
-        let ids: Vec<&str> =
-            cameras.into_iter().flatten().filter_map(|camera| camera.get("id")?.as_str()).collect();
-        println!("{robot}\t{}", ids.join(" "));
+        let ids = cameras.into_iter().flatten().filter_map(|camera| camera.get("id")?.as_str());
+        // Anybody can be a producer: only what can be an id goes to the terminal.
+        let ids: Vec<&str> = ids.filter(|id| id.parse::<CameraId>().is_ok()).collect();
+        writeln!(out, "{robot}\t{}", ids.join(" "))?;
     }
     Ok(())
 }

@@ -56,7 +56,9 @@ impl Output {
     /// Whether sinks show pictures as they come, though they would wait for the clock by default.
     /// A launch fragment that speaks of `sync` itself has its way.
     pub fn shows_at_once(&self) -> bool {
-        !matches!(self, Self::Launch(fragment) if fragment.contains("sync="))
+        let sets_sync =
+            |fragment: &str| fragment.split_whitespace().any(|word| word.starts_with("sync="));
+        !matches!(self, Self::Launch(fragment) if sets_sync(fragment))
     }
 }
 
@@ -71,5 +73,6 @@ mod tests {
         assert_eq!(output.launch(&camera), "shmsink socket-path=/tmp/front name=front");
         assert!(output.shows_at_once());
         assert!(!Output::parse("ximagesink sync=true").shows_at_once());
+        assert!(Output::parse("ximagesink async=false").shows_at_once());
     }
 }

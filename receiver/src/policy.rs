@@ -15,6 +15,9 @@ const ORPHAN_SILENCE: Duration = Duration::from_millis(1500);
 /// The same for a session that nothing else speaks against.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// A session that lived for this long was a good one: the next is tried soon.
+const GOOD: Duration = Duration::from_secs(5);
+
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 
@@ -33,7 +36,7 @@ pub enum Action {
 enum State {
     Idle { retry_at: Duration },
     Asked { since: Duration },
-    Connected { heard: Duration, orphan: bool },
+    Connected { since: Duration, heard: Duration, orphan: bool },
 }
 
 /// Follows the robot and the session with it.
@@ -90,10 +93,14 @@ impl Watch {
     /// Something of the robot arrived in this session: media or a message.
     pub fn heard(&mut self, now: Duration) {
         match &mut self.state {
-            State::Connected { heard, .. } => *heard = now.max(*heard),
-            state => *state = State::Connected { heard: now, orphan: false },
+            State::Connected { since, heard, .. } => {
+                *heard = now.max(*heard);
+                if now.saturating_sub(*since) > GOOD {
+                    self.backoff.reset();
+                }
+            }
+            state => *state = State::Connected { since: now, heard: now, orphan: false },
         }
-        self.backoff.reset();
     }
 
     /// The robot refused, where it was asked.
@@ -134,10 +141,10 @@ impl Watch {
             (State::Asked { since }, _) if now.saturating_sub(*since) > CONNECT_TIMEOUT => {
                 Action::GiveUp("it did not connect in time")
             }
-            (State::Connected { heard, orphan }, robot) => {
+            (State::Connected { heard, orphan, .. }, robot) => {
                 let silent = now.saturating_sub(*heard);
                 if *orphan && robot.is_some() && silent > ORPHAN_SILENCE {
-                    Action::GiveUp("the robot has a new connection, and this one is silent")
+                    Action::GiveUp("the broker does not know it any more, and it is silent")
                 } else if silent > SILENCE && (robot.is_some() || *orphan) {
                     Action::GiveUp("nothing has come for long")
                 } else {
@@ -226,6 +233,25 @@ mod tests {
             watch.asked(now);
         }
         assert!(waits.is_sorted() && waits[0] <= 150 && waits[7] >= 4_000, "{waits:?}");
+    }
+
+    #[test]
+    fn what_fails_just_after_connecting_is_not_tried_all_the_time() {
+        let mut watch = Watch::default();
+        watch.robot(peer("a"));
+        let (mut now, mut sessions) = (ms(0), 0);
+        while now < ms(30_000) {
+            if watch.action(now) == Action::Wait {
+                now += ms(50);
+                continue;
+            }
+            sessions += 1;
+            watch.asked(now);
+            watch.heard(now + ms(200));
+            now += ms(300);
+            watch.ended(now, 1.0);
+        }
+        assert!(sessions < 14, "{sessions}");
     }
 
     #[test]

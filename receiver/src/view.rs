@@ -2,7 +2,7 @@
 //! reads from a launch fragment, stays while robots and brokers come and go.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -11,7 +11,7 @@ use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::keyframes::KeyFrameGate;
 use tokio::sync::mpsc;
 
-use crate::decode::plan;
+use crate::decode;
 use crate::meter::Meter;
 use crate::output::Output;
 
@@ -19,6 +19,9 @@ use crate::output::Output;
 /// thread that brings the packets, so that no hand-over costs time; where it does not keep up,
 /// older access units are dropped, up to the next key frame.
 const BACKLOG: Duration = Duration::from_millis(300);
+
+/// A key frame is asked for again after this time, in microseconds.
+const KEY_FRAME_REQUESTS_US: i64 = 500_000;
 
 /// A view that cannot go on.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub struct View {
     inlet: gst::Pad,
     /// The decoder cannot go on without a key frame.
     needs_key_frame: Arc<AtomicBool>,
+    /// Since when a session has been pushing, in microseconds of the shared clock; 0 when none is.
+    pushing_since_us: Arc<AtomicI64>,
     meter: Arc<Meter>,
     reported: (u64, u64),
 }
@@ -45,11 +50,13 @@ pub struct View {
 pub struct Entrance {
     inlet: gst::Pad,
     needs_key_frame: Arc<AtomicBool>,
+    pushing_since_us: Arc<AtomicI64>,
     meter: Arc<Meter>,
     oldest: Duration,
     caps: Option<gst::Caps>,
     gate: KeyFrameGate,
     gap: bool,
+    key_frame_asked_us: i64,
 }
 
 impl View {
@@ -60,7 +67,7 @@ impl View {
         failures: mpsc::Sender<ViewFailed>,
     ) -> Result<Self, String> {
         let installed = |name: &str| gst::ElementFactory::find(name).is_some();
-        let decoder = plan::choose(installed)?;
+        let decoder = decode::choose(installed)?;
         let properties = gst::ElementFactory::make(decoder.factory)
             .build()
             .map_err(|error| format!("{}: {error}", decoder.factory))?;
@@ -80,7 +87,8 @@ impl View {
         let element = |name: &str| pipeline.by_name(name).ok_or(format!("no element {name}"));
         let needs_key_frame = Arc::new(AtomicBool::new(false));
         let inlet = inlet(&needs_key_frame);
-        let entry = element(plan::NAME)?.static_pad("sink").ok_or("the decoder has no sink pad")?;
+        let entry =
+            element(decode::NAME)?.static_pad("sink").ok_or("the decoder has no sink pad")?;
         inlet.link(&entry).map_err(|error| error.to_string())?;
         let meter = Arc::new(Meter::default());
         if let Some(pad) = element("rovercast-out")?.static_pad("src") {
@@ -98,7 +106,9 @@ impl View {
             sink.set_callbacks(callbacks.build());
         }
         watch_bus(&pipeline, camera.clone(), failures);
-        let view = Self { pipeline, inlet, needs_key_frame, meter, reported: (0, 0) };
+        let pushing_since_us = Arc::new(AtomicI64::new(0));
+        let view =
+            Self { pipeline, inlet, needs_key_frame, pushing_since_us, meter, reported: (0, 0) };
         match view.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(view),
             Err(_) => {
@@ -125,12 +135,33 @@ impl View {
         Entrance {
             inlet: self.inlet.clone(),
             needs_key_frame: self.needs_key_frame.clone(),
+            pushing_since_us: self.pushing_since_us.clone(),
             meter: self.meter.clone(),
             oldest: jitter_buffer + BACKLOG,
             caps: None,
             gate: KeyFrameGate::default(),
             gap: true,
+            key_frame_asked_us: 0,
         }
+    }
+
+    /// For how long the output has been taking one picture.
+    pub fn busy(&self) -> Duration {
+        match self.pushing_since_us.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_micros(now_us().saturating_sub(since).unsigned_abs()),
+        }
+    }
+
+    /// Lets go of the picture that the output is taking, and takes none before
+    /// [`View::resume`]: whoever pushes must not wait for the output.
+    pub fn interrupt(&self) {
+        self.inlet.push_event(gst::event::FlushStart::new());
+    }
+
+    /// Takes pictures again.
+    pub fn resume(&self) {
+        self.inlet.push_event(gst::event::FlushStop::new(true));
     }
 
     /// Frees decoder and output. Blocks until they are free.
@@ -145,7 +176,8 @@ impl View {
 }
 
 impl Entrance {
-    /// Takes an access unit, and returns when it is decoded. False when a key frame is needed.
+    /// Takes an access unit, and returns when it is decoded. False when a key frame should be
+    /// asked for.
     pub fn push(&mut self, sample: &gst::Sample) -> bool {
         let Some(buffer) = sample.buffer_owned() else { return true };
         self.meter.received.fetch_add(1, Ordering::Relaxed);
@@ -156,13 +188,22 @@ impl Entrance {
         self.gap = late;
         if passes {
             self.announce(sample);
-            // It fails only while the view stops.
-            let _ = self.inlet.push(buffer);
+            self.pushing_since_us.store(now_us(), Ordering::Relaxed);
+            let pushed = self.inlet.push(buffer);
+            self.pushing_since_us.store(0, Ordering::Relaxed);
+            if pushed.is_err() {
+                // The view stops, or was interrupted: it must hear everything again.
+                (self.caps, self.gap) = (None, true);
+            }
         } else {
             self.meter.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        let needs_key_frame = self.needs_key_frame.swap(false, Ordering::Relaxed);
-        passes && !needs_key_frame
+        let lacks = self.needs_key_frame.swap(false, Ordering::Relaxed) || self.gap || !passes;
+        let asks = lacks && now_us() - self.key_frame_asked_us > KEY_FRAME_REQUESTS_US;
+        if asks {
+            self.key_frame_asked_us = now_us();
+        }
+        !asks
     }
 
     /// Tells the decoder what comes, before the first access unit and when that changes.

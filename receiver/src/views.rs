@@ -1,14 +1,23 @@
 //! The views of a robot's cameras: made while a session is negotiated, kept for the next one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rovercast_protocol::ids::CameraId;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
 
 use crate::output::Output;
 use crate::view::{View, ViewFailed};
+
+/// An output that takes one picture for this long is stuck: a pipe that nobody reads, say.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// All outputs are to be closed by then.
+const STOPPING: Duration = Duration::from_millis(1000);
 
 /// Cameras shown of one robot.
 const MAX_VIEWS: usize = 64;
@@ -21,6 +30,7 @@ pub struct Views {
     open: BTreeMap<CameraId, View>,
     /// Being made: decoders and windows take a while.
     opening: JoinSet<(CameraId, Result<View, String>)>,
+    opening_ids: BTreeSet<CameraId>,
     /// The X sinks catch errors of their set-up by a handler of the whole process.
     one_window_at_a_time: Arc<Mutex<()>>,
     /// Not opened again.
@@ -35,6 +45,7 @@ impl Views {
             failures,
             open: BTreeMap::new(),
             opening: JoinSet::new(),
+            opening_ids: BTreeSet::new(),
             one_window_at_a_time: Arc::default(),
             failed: Vec::new(),
         }
@@ -43,9 +54,11 @@ impl Views {
     /// Starts to make the view of a camera, unless there is one, or it failed before.
     pub fn open(&mut self, camera: CameraId) {
         let full = self.open.len() + self.opening.len() >= MAX_VIEWS;
-        if full || self.open.contains_key(&camera) || self.has_failed(&camera) {
+        let known = self.open.contains_key(&camera) || self.is_opening(&camera);
+        if full || known || self.failed.contains(&camera) {
             return;
         }
+        self.opening_ids.insert(camera.clone());
         let (output, failures) = (self.output.clone(), self.failures.clone());
         let one_at_a_time = self.one_window_at_a_time.clone();
         self.opening.spawn_blocking(move || {
@@ -60,15 +73,13 @@ impl Views {
     pub async fn opened(&mut self) -> Option<CameraId> {
         loop {
             match self.opening.join_next().await? {
-                // Two sessions in quick succession may both have asked for it.
-                Ok((camera, Ok(view))) if self.open.contains_key(&camera) => {
-                    spawn_blocking(move || view.stop());
-                }
                 Ok((camera, Ok(view))) => {
+                    self.opening_ids.remove(&camera);
                     self.open.insert(camera.clone(), view);
                     return Some(camera);
                 }
                 Ok((camera, Err(reason))) => {
+                    self.opening_ids.remove(&camera);
                     let _ = self.failures.try_send(ViewFailed { camera, reason });
                 }
                 Err(error) => tracing::error!("opening a view: {error}"),
@@ -86,9 +97,30 @@ impl Views {
         self.open.iter_mut()
     }
 
-    /// Whether the view of a camera failed.
-    pub fn has_failed(&self, camera: &CameraId) -> bool {
-        self.failed.contains(camera)
+    /// Whether the view of a camera is being made.
+    pub fn is_opening(&self, camera: &CameraId) -> bool {
+        self.opening_ids.contains(camera)
+    }
+
+    /// Makes every output let go of the picture that it is taking, while `until` runs: nothing
+    /// that pushes pictures may have to wait for an output then.
+    pub async fn interrupted<T>(&self, until: impl Future<Output = T>) -> T {
+        self.open.values().for_each(View::interrupt);
+        let done = until.await;
+        self.open.values().for_each(View::resume);
+        done
+    }
+
+    /// Lets outputs go of pictures that they have been taking for too long. Returns their cameras.
+    pub fn free_stuck(&self) -> Vec<&CameraId> {
+        let stuck = self.open.iter().filter(|(_, view)| view.busy() > STUCK);
+        stuck
+            .map(|(camera, view)| {
+                view.interrupt();
+                view.resume();
+                camera
+            })
+            .collect()
     }
 
     /// Whether there are none, and none are being made.
@@ -104,11 +136,16 @@ impl Views {
         self.failed.push(camera);
     }
 
-    /// Closes all, also those that are still being made.
+    /// Closes all, also those that are still being made. What an output does not let go of in
+    /// time is left to the end of the process.
     pub async fn stop(mut self) {
-        while self.opened().await.is_some() {}
-        for (_, view) in self.open {
-            stop(view).await;
+        let stopping = async {
+            while self.opened().await.is_some() {}
+            let stops = self.open.into_values().map(stop);
+            futures_util::future::join_all(stops).await;
+        };
+        if timeout(STOPPING, stopping).await.is_err() {
+            tracing::warn!("not every output could be closed in time");
         }
     }
 }

@@ -16,7 +16,7 @@ use rovercast_protocol::signaling::{
 use rovercast_protocol::telemetry::{HostFigures, RobotMessage, Telemetry};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::camera::task::Camera;
 use crate::config::Config;
@@ -52,6 +52,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     };
     let mut host_figures = watch_host();
     let mut tick = interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_tick = Instant::now();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -61,7 +62,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                 app.sessions.remove(&id);
             }
             Ok(()) = changed.changed() => app.publish_telemetry(),
-            now = tick.tick() => {
+            _ = tick.tick() => {
+                let now = Instant::now();
                 app.host = host_figures.borrow_and_update().clone();
                 for (meter, camera) in app.meters.iter_mut().zip(&app.cameras) {
                     meter.read(camera, now - last_tick);
@@ -150,7 +152,10 @@ impl App {
             }
             LinkEvent::Message(BrokerMessage::StartSession(start)) => self.start_session(start),
             LinkEvent::Message(BrokerMessage::EndSession(end)) => {
-                if let Some(session) = self.sessions.get(&end.session_id) {
+                let Some(session) = self.sessions.get(&end.session_id) else { return };
+                if end.reason == Some(EndReason::PeerLeft) {
+                    session.signal(Signal::LeftBroker);
+                } else {
                     session.stop();
                 }
             }
@@ -159,11 +164,8 @@ impl App {
                     PeerBody::Sdp(sdp) => Signal::Sdp(sdp),
                     PeerBody::Ice(candidate) => Signal::Candidate(candidate),
                 };
-                if let Some(session) = self.sessions.get(&session_id)
-                    && !session.signal(signal)
-                {
-                    tracing::warn!(session = %session_id, "the viewer floods; its session ends");
-                    session.stop();
+                if let Some(session) = self.sessions.get(&session_id) {
+                    session.signal(signal);
                 }
             }
             LinkEvent::Message(BrokerMessage::Error(error)) => {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rovercast_peer::link::check_url;
 use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::settings::{self, InvalidSettings, Problem};
 use serde::Deserialize;
@@ -216,13 +217,9 @@ impl Config {
                 problems.push(Problem::value(key, remedy));
             }
         };
-        let url = &self.signaling.url;
-        let remedy = format!("{url:?} is no broker's address: write ws://HOST:PORT");
-        check(
-            url.strip_prefix("ws://").is_some_and(|rest| !rest.is_empty()),
-            "signaling.url",
-            &remedy,
-        );
+        if let Err(error) = check_url(&self.signaling.url) {
+            check(false, "signaling.url", &error.to_string());
+        }
         check((1..=1000).contains(&self.sessions.max), "sessions.max", "must be 1 to 1000");
         let count = self.camera.len();
         check((1..=64).contains(&count), "camera", "1 to 64 [[camera]] entries are needed");

@@ -1,11 +1,13 @@
 //! The command line of `rovercast-sender`.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use rovercast_peer::link::check_url;
 use rovercast_sender::{app, config::Config};
 use tokio::sync::watch;
 
@@ -20,7 +22,7 @@ struct Arguments {
     #[arg(long, value_name = "ADDR")]
     serve: Option<SocketAddr>,
     /// The broker's WebSocket, in place of `signaling.url` of the config.
-    #[arg(long, value_name = "URL", conflicts_with = "serve")]
+    #[arg(long, value_name = "URL", conflicts_with = "serve", value_parser = check_url)]
     url: Option<String>,
     /// What to log: error, warn, info, debug or trace, or a filter such as `rovercast_sender=debug`.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
@@ -75,7 +77,8 @@ fn run(mut config: Config, serve: Option<SocketAddr>) -> anyhow::Result<()> {
             let settings = rovercast_signaling::Config { listen: address, ..Default::default() };
             let server = rovercast_signaling::Server::bind(settings).await?;
             let address = server.local_addr();
-            println!("listening on http://{address}");
+            // Whoever waits for the line may have gone already.
+            let _ = writeln!(std::io::stdout(), "listening on http://{address}");
             config.signaling.url = format!("ws://{}/ws", reachable(address));
             broker = Some(tokio::spawn(server.run(stopped(stop.clone()))));
         }

@@ -30,8 +30,16 @@ pub enum Command {
     Relay {
         /// To whom.
         to: PeerId,
+        /// Whether it goes from a consumer to its producer: one that many talk to.
+        to_producer: bool,
     },
 }
+
+/// Sessions that one peer may have as their consumer.
+const MAX_CONSUMED: usize = 64;
+
+/// What one peer may say of itself, in bytes of JSON: everyone who listens gets it.
+const MAX_META_BYTES: usize = 32 * 1024;
 
 /// Who is connected, what they are, and who talks to whom.
 #[derive(Debug, Default)]
@@ -116,6 +124,11 @@ impl Broker {
                            use a connection of its own for each";
             return Err(refusal(ErrorCode::ConflictingRoles, details));
         }
+        let meta_bytes = status.meta.as_ref().map_or(0, |meta| meta.to_string().len());
+        if meta_bytes > MAX_META_BYTES {
+            let details = format!("meta has {meta_bytes} bytes: say it in {MAX_META_BYTES}");
+            return Err(refusal(ErrorCode::TooLarge, details));
+        }
         let Some(peer) = self.peers.get_mut(from) else {
             return Ok(Vec::new());
         };
@@ -181,6 +194,16 @@ impl Broker {
             );
             return Err(refusal(ErrorCode::NotAProducer, details));
         };
+        let consumed = self.peers.get(consumer).map_or(0, |peer| {
+            peer.sessions
+                .iter()
+                .filter(|id| self.sessions.get(*id).is_some_and(|s| s.consumer == *consumer))
+                .count()
+        });
+        if consumed >= MAX_CONSUMED {
+            let details = format!("peer {consumer} has {MAX_CONSUMED} sessions: end one first");
+            return Err(refusal(ErrorCode::TooManySessions, details));
+        }
         for member in [producer, consumer] {
             if let Some(peer) = self.peers.get_mut(member) {
                 peer.sessions.insert(fresh.clone());
@@ -217,7 +240,8 @@ impl Broker {
             let session_id = Some(message.session_id.clone());
             return Err(ErrorMessage { session_id, ..refusal(ErrorCode::NotTheProducer, details) });
         }
-        Ok(vec![Command::Relay { to: session.other(from).clone() }])
+        let to_producer = session.consumer == *from;
+        Ok(vec![Command::Relay { to: session.other(from).clone(), to_producer }])
     }
 
     fn relay_complaint(&self, from: &PeerId, complaint: &ErrorMessage) -> Outcome {
@@ -230,7 +254,10 @@ impl Broker {
         // not be able to end them, it ends its session instead.
         let session = self.session_of(from, session_id)?;
         let session = session.filter(|session| session.producer == *from);
-        Ok(session.map(|s| Command::Relay { to: s.consumer.clone() }).into_iter().collect())
+        Ok(session
+            .map(|s| Command::Relay { to: s.consumer.clone(), to_producer: false })
+            .into_iter()
+            .collect())
     }
 
     /// The session, if `from` is in it. `None` if it was until a moment ago: both ends may end a

@@ -23,6 +23,8 @@ pub struct Config {
     pub ping_interval: Duration,
     /// How long a peer may say nothing, not even answer a ping, before it is dropped.
     pub silence_timeout: Duration,
+    /// Origins (`https://host:port`) of web pages of other servers that may connect; `*` is all.
+    pub allow_origins: Vec<String>,
     /// STUN and TURN servers, named to every peer that connects.
     pub ice_servers: Vec<IceServer>,
 }
@@ -36,6 +38,7 @@ impl Default for Config {
             queue_bytes: 4 * 1024 * 1024,
             ping_interval: Duration::from_secs(15),
             silence_timeout: Duration::from_secs(45),
+            allow_origins: Vec::new(),
             ice_servers: Vec::new(),
         }
     }
@@ -90,6 +93,11 @@ pub struct Settings {
     #[serde(deserialize_with = "within::<2, 86_400, _>")]
     pub silence_timeout_s: Option<u32>,
 
+    /// An origin (https://HOST:PORT) of web pages of another server that may connect; may be given
+    /// several times; `*` is all [default: none]
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    pub allow_origins: Option<Vec<String>>,
+
     /// STUN and TURN servers, named to every peer that connects (file only).
     #[arg(skip)]
     #[serde(deserialize_with = "ice_servers")]
@@ -106,6 +114,7 @@ impl Settings {
             queue_bytes: self.queue_bytes.or(fallback.queue_bytes),
             ping_interval_s: self.ping_interval_s.or(fallback.ping_interval_s),
             silence_timeout_s: self.silence_timeout_s.or(fallback.silence_timeout_s),
+            allow_origins: self.allow_origins.or(fallback.allow_origins),
             ice_servers: self.ice_servers.or(fallback.ice_servers),
         }
     }
@@ -124,6 +133,7 @@ impl Settings {
             queue_bytes: count(self.queue_bytes, default.queue_bytes),
             ping_interval: seconds(self.ping_interval_s, default.ping_interval),
             silence_timeout: seconds(self.silence_timeout_s, default.silence_timeout),
+            allow_origins: self.allow_origins.unwrap_or(default.allow_origins),
             ice_servers: self.ice_servers.unwrap_or(default.ice_servers),
         };
         if config.silence_timeout <= config.ping_interval {
@@ -231,6 +241,7 @@ mod tests {
             max_message_bytes: Some(_),
             queue_messages: Some(_),
             queue_bytes: Some(_),
+            allow_origins: Some(_),
             ping_interval_s: Some(_),
             silence_timeout_s: Some(_),
             ice_servers: Some(_),

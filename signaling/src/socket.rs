@@ -30,6 +30,10 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// How long a connection that ends may take to say why.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// Of what may wait for a producer, each of its consumers may take one part in so many: a viewer
+/// that floods a robot loses its own connection before the robot loses that of all.
+const SHARES: usize = 8;
+
 /// All sockets of a broker.
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -42,7 +46,7 @@ struct State {
     broker: Broker,
     outboxes: HashMap<PeerId, Outbox>,
     queue_bytes: usize,
-    too_slow_total: u64,
+    dropped_total: u64,
     /// A copy is in every [`Seat`]; taken out on shutdown.
     open: Option<mpsc::Sender<()>>,
 }
@@ -50,17 +54,46 @@ struct State {
 /// The way to a peer.
 #[derive(Debug)]
 struct Outbox {
-    queue: mpsc::Sender<Utf8Bytes>,
+    queue: mpsc::Sender<Waiting>,
     waiting_bytes: Arc<AtomicUsize>,
+    /// What this peer, as a consumer, has under way to producers.
+    under_way_bytes: Arc<AtomicUsize>,
     end: oneshot::Sender<Ending>,
+}
+
+/// A message that waits for a peer, and what it counts towards while it does.
+#[derive(Debug)]
+struct Waiting {
+    text: Utf8Bytes,
+    _counts: [Option<Count>; 2],
+}
+
+/// Bytes of a sum, for as long as this lives.
+#[derive(Debug)]
+struct Count(Arc<AtomicUsize>, usize);
+
+impl Count {
+    /// None when the sum would exceed the limit. Only those who hold the hub's lock count.
+    fn within(limit: usize, sum: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        if sum.load(Ordering::Relaxed) + bytes > limit {
+            return None;
+        }
+        sum.fetch_add(bytes, Ordering::Relaxed);
+        Some(Self(sum.clone(), bytes))
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
 }
 
 /// What a connection holds while its peer is known to the broker.
 struct Seat {
     peer_id: PeerId,
-    queue: mpsc::Receiver<Utf8Bytes>,
-    waiting_bytes: Arc<AtomicUsize>,
-    answers: mpsc::Sender<Utf8Bytes>,
+    queue: mpsc::Receiver<Waiting>,
+    answers: mpsc::Sender<Waiting>,
     end: oneshot::Receiver<Ending>,
     _open: mpsc::Sender<()>,
 }
@@ -71,6 +104,7 @@ enum Ending {
     Left,
     Silent,
     TooSlow,
+    TooFast,
     TooLarge,
     Shutdown,
 }
@@ -84,7 +118,7 @@ impl Hub {
             broker: Broker::new(config.ice_servers.clone()),
             outboxes: HashMap::new(),
             queue_bytes: config.queue_bytes,
-            too_slow_total: 0,
+            dropped_total: 0,
             open: Some(open),
         };
         (Arc::new(Self { config, state: Mutex::new(state) }), all_closed)
@@ -97,6 +131,11 @@ impl Hub {
             .max_frame_size(self.config.max_message_bytes)
             .read_buffer_size(READ_BUFFER_BYTES)
             .on_upgrade(move |socket| async move { self.serve(socket).await })
+    }
+
+    /// Whether web pages of this origin may connect, though it is another server's.
+    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
+        self.config.allow_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
     }
 
     /// Ends every connection and refuses new ones.
@@ -115,7 +154,7 @@ impl Hub {
         let (mut sink, mut stream) = socket.split();
         let ending = tokio::select! {
             ending = self.read(&seat.peer_id, &seat.answers, &mut stream) => ending,
-            ending = self.write(&mut seat.queue, &seat.waiting_bytes, &mut sink) => ending,
+            ending = self.write(&mut seat.queue, &mut sink) => ending,
             ending = &mut seat.end => ending.unwrap_or(Ending::Left),
         };
         self.leave(&seat.peer_id);
@@ -127,7 +166,7 @@ impl Hub {
     async fn read(
         &self,
         peer_id: &PeerId,
-        answers: &mpsc::Sender<Utf8Bytes>,
+        answers: &mpsc::Sender<Waiting>,
         stream: &mut SplitStream<WebSocket>,
     ) -> Ending {
         let patience = self.config.silence_timeout;
@@ -154,8 +193,7 @@ impl Hub {
 
     async fn write(
         &self,
-        queue: &mut mpsc::Receiver<Utf8Bytes>,
-        waiting_bytes: &AtomicUsize,
+        queue: &mut mpsc::Receiver<Waiting>,
         sink: &mut SplitSink<WebSocket, Message>,
     ) -> Ending {
         let interval = self.config.ping_interval;
@@ -163,10 +201,7 @@ impl Hub {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let message = tokio::select! {
-                Some(text) = queue.recv() => {
-                    waiting_bytes.fetch_sub(text.len(), Ordering::Relaxed);
-                    Message::Text(text)
-                }
+                Some(waiting) = queue.recv() => Message::Text(waiting.text),
                 _ = pings.tick() => Message::Ping(Bytes::new()),
             };
             let sent = async {
@@ -187,16 +222,16 @@ impl Hub {
         let peer_id = PeerId(Uuid::new_v4().to_string());
         let (answers, queue) = mpsc::channel(self.config.queue_messages);
         let (end_sender, end) = oneshot::channel();
-        let waiting_bytes = Arc::new(AtomicUsize::new(0));
         let outbox = Outbox {
             queue: answers.clone(),
-            waiting_bytes: waiting_bytes.clone(),
+            waiting_bytes: Arc::default(),
+            under_way_bytes: Arc::default(),
             end: end_sender,
         };
         state.outboxes.insert(peer_id.clone(), outbox);
         let commands = state.broker.connect(peer_id.clone());
         state.obey(commands, None);
-        Some(Seat { peer_id, queue, waiting_bytes, answers, end, _open: open })
+        Some(Seat { peer_id, queue, answers, end, _open: open })
     }
 
     fn leave(&self, peer_id: &PeerId) {
@@ -213,7 +248,7 @@ impl Hub {
                 let fresh = SessionId(Uuid::new_v4().to_string());
                 let mut state = self.lock();
                 let commands = state.broker.handle(peer_id, request, fresh);
-                state.obey(commands, Some(text));
+                state.obey(commands, Some((peer_id, text)));
             }
             Err(refusal) => self.refuse(peer_id, refusal),
         }
@@ -233,48 +268,63 @@ impl Hub {
 
 impl State {
     /// Does what the broker commands, and what follows from it: a peer that must be dropped makes
-    /// the broker command more.
-    fn obey(&mut self, commands: Vec<Command>, frame: Option<Utf8Bytes>) {
+    /// the broker command more. `frame` is what a peer said that led to the commands.
+    fn obey(&mut self, commands: Vec<Command>, frame: Option<(&PeerId, Utf8Bytes)>) {
         let mut commands = VecDeque::from(commands);
         while let Some(command) = commands.pop_front() {
-            let (to, text) = match command {
-                Command::Send { to, message } => (to, text_of(&message)),
-                Command::Relay { to } => (vec![to], frame.clone()),
-            };
-            let Some(text) = text else { continue };
-            for peer_id in to {
-                if !self.deliver(&peer_id, text.clone()) {
-                    commands.extend(self.drop_slow(&peer_id));
+            match command {
+                Command::Send { to, message } => {
+                    let Some(text) = text_of(&message) else { continue };
+                    for peer_id in to {
+                        if !self.deliver(&peer_id, text.clone(), None) {
+                            commands.extend(self.end(&peer_id, Ending::TooSlow));
+                        }
+                    }
+                }
+                Command::Relay { to, to_producer } => {
+                    let Some((from, text)) = &frame else { continue };
+                    let under_way = match to_producer.then(|| self.outboxes.get(*from)).flatten() {
+                        Some(outbox) => {
+                            let (limit, sum) = (self.queue_bytes / SHARES, &outbox.under_way_bytes);
+                            let count = Count::within(limit, sum, text.len());
+                            if count.is_none() {
+                                commands.extend(self.end(from, Ending::TooFast));
+                                continue;
+                            }
+                            count
+                        }
+                        None => None,
+                    };
+                    if !self.deliver(&to, text.clone(), under_way) {
+                        commands.extend(self.end(&to, Ending::TooSlow));
+                    }
                 }
             }
         }
     }
 
     /// False when as much waits for the peer as may.
-    fn deliver(&mut self, peer_id: &PeerId, text: Utf8Bytes) -> bool {
+    fn deliver(&mut self, peer_id: &PeerId, text: Utf8Bytes, under_way: Option<Count>) -> bool {
         let Some(outbox) = self.outboxes.get(peer_id) else {
             // It is leaving; the broker hears of it next.
             return true;
         };
-        let bytes = text.len();
-        // Only those who hold the lock add, so that the sum cannot grow beyond the limit.
-        if outbox.waiting_bytes.load(Ordering::Relaxed) + bytes > self.queue_bytes {
+        let count = Count::within(self.queue_bytes, &outbox.waiting_bytes, text.len());
+        if count.is_none() {
             return false;
         }
-        outbox.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        !matches!(outbox.queue.try_send(text), Err(mpsc::error::TrySendError::Full(_)))
+        let waiting = Waiting { text, _counts: [count, under_way] };
+        !matches!(outbox.queue.try_send(waiting), Err(mpsc::error::TrySendError::Full(_)))
     }
 
-    fn drop_slow(&mut self, peer_id: &PeerId) -> Vec<Command> {
-        self.too_slow_total += 1;
-        tracing::warn!(
-            peer = %peer_id,
-            dropped_so_far = self.too_slow_total,
-            "dropped a peer that does not read its messages: its queue is full"
-        );
+    /// Ends a peer that does not keep to its share.
+    fn end(&mut self, peer_id: &PeerId, ending: Ending) -> Vec<Command> {
+        self.dropped_total += 1;
+        let dropped_so_far = self.dropped_total;
+        tracing::warn!(peer = %peer_id, ?ending, dropped_so_far, "dropped a peer");
         if let Some(outbox) = self.outboxes.remove(peer_id) {
             // It may have ended by itself just now.
-            let _ = outbox.end.send(Ending::TooSlow);
+            let _ = outbox.end.send(ending);
         }
         self.broker.disconnect(peer_id)
     }
@@ -319,6 +369,11 @@ async fn say_goodbye(
             let details = "this peer was dropped because it did not read its messages: \
                            read faster, and connect again";
             (close_code::POLICY, Some((ErrorCode::TooSlow, details.to_owned())))
+        }
+        Ending::TooFast => {
+            let details = "this peer was dropped because it sent more to a robot than that reads: \
+                           send less, and connect again";
+            (close_code::POLICY, Some((ErrorCode::TooFast, details.to_owned())))
         }
         Ending::TooLarge => {
             let limit = config.max_message_bytes;

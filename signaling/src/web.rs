@@ -48,14 +48,18 @@ struct File {
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
-async fn socket(State(site): State<Site>, upgrade: WebSocketUpgrade) -> Response {
-    site.hub.accept(upgrade)
+async fn socket(
+    State(site): State<Site>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    site.connect(upgrade, &headers)
 }
 
 /// The WebSocket for GStreamer's programs, which know no path; the viewer for browsers.
 async fn root(State(site): State<Site>, headers: HeaderMap, upgrade: Upgrade) -> Response {
     match upgrade {
-        Ok(upgrade) => site.hub.accept(upgrade),
+        Ok(upgrade) => site.connect(upgrade, &headers),
         Err(rejection) if headers.contains_key(header::UPGRADE) => rejection.into_response(),
         Err(_) => site.page("index.html", &headers),
     }
@@ -66,6 +70,23 @@ async fn file(State(site): State<Site>, uri: Uri, headers: HeaderMap) -> Respons
 }
 
 impl Site {
+    /// Accepts a WebSocket, unless a web page of another server asks for it (RFC 6455,
+    /// section 10.2).
+    fn connect(self, upgrade: WebSocketUpgrade, headers: &HeaderMap) -> Response {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        if let Some(origin) = headers.get(header::ORIGIN) {
+            let origin = origin.to_str().unwrap_or_default();
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            let own = authority.is_some() && authority == text(header::HOST);
+            if !own && !self.hub.allows_origin(origin) {
+                tracing::warn!(origin, "refused a web page of another server");
+                let remedy = "pages of this origin may not connect: see allow_origins";
+                return (StatusCode::FORBIDDEN, remedy).into_response();
+            }
+        }
+        self.hub.accept(upgrade)
+    }
+
     fn page(&self, path: &str, headers: &HeaderMap) -> Response {
         let Some(file) = self.files.get(path) else {
             return (StatusCode::NOT_FOUND, "not found").into_response();

@@ -11,6 +11,8 @@ pub const TAP: &str = "rovercast-tap";
 pub const QUEUE: &str = "rovercast-raw";
 /// The last element: encoded access units come out of it.
 pub const OUTPUT: &str = "rovercast-output";
+/// The sink behind it, which outlives the pipeline.
+pub const SINK: &str = "rovercast-sink";
 
 /// The launch line of a camera up to [`OUTPUT`]. `has` tells which properties the installed
 /// encoder knows.

@@ -10,9 +10,10 @@ use rovercast_protocol::backoff::Backoff;
 use rovercast_protocol::telemetry::CameraState;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::camera::pipeline::{CameraPipeline, Counters, PipelineEvent, on_buffers};
+use crate::camera::plan;
 use crate::config::CameraConfig;
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -57,7 +58,7 @@ pub struct Camera {
 impl Camera {
     /// Starts it. Failures of the device are its status, not an error here.
     pub fn start(config: CameraConfig) -> Self {
-        let appsink = gst_app::AppSink::builder().name(config.id.as_str()).async_(false).build();
+        let appsink = gst_app::AppSink::builder().name(plan::SINK).async_(false).build();
         let settings = gst_utils::streamproducer::ProducerSettings { sync: false };
         let stream = StreamProducer::with(&appsink, settings);
         // The end of one attempt is not the end of the sessions.
@@ -155,6 +156,8 @@ impl Life {
         backoff: &mut Backoff,
     ) -> String {
         let mut look = interval(LOOK);
+        // After a pause of the whole process the camera gets its time again.
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = self.counters.encoded.load(Ordering::Relaxed);
         let (mut seen_at, mut live) = (Instant::now(), false);
         loop {
@@ -168,7 +171,8 @@ impl Life {
                     }
                     None => return "the pipeline is gone".to_owned(),
                 },
-                now = look.tick() => {
+                _ = look.tick() => {
+                    let now = Instant::now();
                     let encoded = self.counters.encoded.load(Ordering::Relaxed);
                     let patience = if live { STALL } else { OPENING };
                     if encoded != seen {

@@ -6,9 +6,12 @@ use gst::prelude::*;
 use gst_app::AppSrc;
 use gst_utils::{ConsumptionLink, StreamProducer, streamproducer::ConsumerSettings};
 use rovercast_peer::connection::{Connection, ConnectionError};
+use rovercast_peer::start::now;
 use rovercast_protocol::clock::{RtpAnchor, VIDEO_CLOCK_HZ};
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::keyframes::KeyFrameGate;
+
+use crate::session::policy::KeyFrameRequests;
 
 /// The payload type of every track: they all carry the same codec with the same parameters.
 const PAYLOAD_TYPE: u32 = 96;
@@ -58,12 +61,11 @@ impl SentTrack {
             .field("clock-rate", VIDEO_CLOCK_HZ as i32)
             .field("payload", PAYLOAD_TYPE as i32)
             .field("packetization-mode", "1")
-            .field("profile-level-id", "42e01f")
-            .field("level-asymmetry-allowed", "1")
             .field("ssrc", ssrc)
             .build();
         connection.add_track(&payloader, &caps)?;
         close_gaps(&appsrc);
+        limit_key_frames(&payloader);
         Ok(Self { camera, stream, appsrc, link: None, timestamp_offset })
     }
 
@@ -102,6 +104,17 @@ fn request_key_frame(stream: &StreamProducer) {
         let request = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
         pad.push_event(request);
     }
+}
+
+/// Passes on the viewer's requests for key frames, but not all the time.
+fn limit_key_frames(payloader: &gst::Element) {
+    let Some(pad) = payloader.static_pad("src") else { return };
+    let requests = Mutex::new(KeyFrameRequests::default());
+    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+        let is_request = info.event().is_some_and(|event| gst_video::ForceKeyUnitEvent::is(event));
+        let passes = || requests.lock().is_ok_and(|mut requests| requests.passes(now().into()));
+        if is_request && !passes() { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+    });
 }
 
 /// Where the subscription dropped something, the rest of the group of pictures goes too.

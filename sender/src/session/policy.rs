@@ -21,10 +21,36 @@ pub fn choose_cameras(
     (!chosen.is_empty()).then_some(chosen)
 }
 
+/// The same for one that has left the broker as well.
+const SILENCE_OF_ORPHANS: Duration = Duration::from_secs(4);
+
+/// Key frames for one viewer are at least so far apart: each costs all viewers of the camera
+/// bitrate.
+const KEY_FRAMES_APART: Duration = Duration::from_millis(500);
+
+/// Which of a viewer's requests for a key frame pass.
+#[derive(Debug, Default)]
+pub struct KeyFrameRequests {
+    passed: Option<Duration>,
+}
+
+impl KeyFrameRequests {
+    /// Whether a request at this time passes.
+    pub fn passes(&mut self, now: Duration) -> bool {
+        let passes =
+            self.passed.is_none_or(|passed| now.saturating_sub(passed) >= KEY_FRAMES_APART);
+        if passes {
+            self.passed = Some(now);
+        }
+        passes
+    }
+}
+
 /// Whether the viewer is still there. Viewers that never ping (other programs) are left to ICE.
 #[derive(Debug, Default)]
 pub struct Liveness {
     pinged: Option<Duration>,
+    orphan: bool,
 }
 
 impl Liveness {
@@ -33,9 +59,16 @@ impl Liveness {
         self.pinged.replace(now).is_none()
     }
 
+    /// The viewer has left the broker. False when its pings cannot tell whether it is there.
+    pub fn left_broker(&mut self) -> bool {
+        self.orphan = true;
+        self.pinged.is_some()
+    }
+
     /// Whether it is gone.
     pub fn is_gone(&self, now: Duration) -> bool {
-        self.pinged.is_some_and(|pinged| now.saturating_sub(pinged) > SILENCE)
+        let patience = if self.orphan { SILENCE_OF_ORPHANS } else { SILENCE };
+        self.pinged.is_some_and(|pinged| now.saturating_sub(pinged) > patience)
     }
 }
 
@@ -64,5 +97,22 @@ mod tests {
         assert!(!liveness.pinged(Duration::from_secs(10)));
         assert!(!liveness.is_gone(Duration::from_secs(25)));
         assert!(liveness.is_gone(Duration::from_secs(26)));
+    }
+
+    #[test]
+    fn a_viewer_without_broker_must_go_on_pinging() {
+        let mut liveness = Liveness::default();
+        assert!(!liveness.left_broker(), "it never pinged: who could tell");
+        liveness.pinged(Duration::from_secs(10));
+        assert!(liveness.left_broker());
+        assert!(!liveness.is_gone(Duration::from_secs(14)));
+        assert!(liveness.is_gone(Duration::from_secs(15)));
+    }
+
+    #[test]
+    fn one_viewer_cannot_ask_for_key_frames_all_the_time() {
+        let mut requests = KeyFrameRequests::default();
+        let passed = (0..100).filter(|n| requests.passes(Duration::from_millis(n * 50))).count();
+        assert_eq!(passed, 10);
     }
 }

@@ -8,7 +8,7 @@ use rovercast_peer::connection::{
     Connection, ConnectionError, ConnectionEvent, ConnectionSettings,
 };
 use rovercast_peer::link::Link;
-use rovercast_peer::negotiation::{Description, Refused};
+use rovercast_peer::negotiation::Refused;
 use rovercast_peer::start::{now, now_us};
 use rovercast_protocol::ids::{CameraId, SessionId};
 use rovercast_protocol::signaling::{
@@ -36,6 +36,8 @@ pub enum Signal {
     Sdp(Sdp),
     /// A candidate.
     Candidate(Candidate),
+    /// It is not connected to the broker any more; its media may go on.
+    LeftBroker,
 }
 
 /// A session that runs.
@@ -71,9 +73,12 @@ impl Session {
         Self { signals, stop, task }
     }
 
-    /// Passes on what the viewer said. False when it says more than can be taken.
-    pub fn signal(&self, signal: Signal) -> bool {
-        self.signals.try_send(signal).is_ok()
+    /// Passes on what the viewer said. One that says more than can be taken loses its session.
+    pub fn signal(&self, signal: Signal) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.signals.try_send(signal) {
+            tracing::warn!("a viewer floods its session, which ends");
+            self.stop();
+        }
     }
 
     /// Asks it to end; it reports when it has.
@@ -126,24 +131,30 @@ async fn run(plan: SessionPlan, signals: mpsc::Receiver<Signal>, mut stop: watch
                 end = live.run(signals, telemetry) => end,
                 _ = stop.wait_for(|stop| *stop) => End::Asked,
             };
+            say_end(&link, &id, &end);
             live.close().await;
-            end
+            let _ = ended.send(id).await;
+            return;
         }
         Ok(Err(error)) => error.into(),
         Err(error) => End::Failed(ErrorCode::Internal, error.to_string()),
     };
+    say_end(&link, &id, &end);
+    let _ = ended.send(id).await;
+}
+
+fn say_end(link: &Link, id: &SessionId, end: &End) {
     match end {
         End::Asked => tracing::info!(session = %id, "session ended"),
         End::Gone(why) => tracing::info!(session = %id, "session ended: {why}"),
         End::Failed(code, details) => {
             tracing::warn!(session = %id, ?code, "session ended: {details}");
-            let session_id = Some(id.clone());
-            link.send(PeerRequest::Error(ErrorMessage { details, code: Some(code), session_id }));
+            let (details, session_id) = (details.clone(), Some(id.clone()));
+            link.send(PeerRequest::Error(ErrorMessage { details, code: Some(*code), session_id }));
         }
     }
     let reason = Some(EndReason::Ended);
     link.send(PeerRequest::EndSession(SessionEnd { session_id: id.clone(), reason }));
-    let _ = ended.send(id).await;
 }
 
 fn make(
@@ -207,6 +218,7 @@ impl Live {
                     ConnectionEvent::Ended(why) => return End::Gone(why),
                     ConnectionEvent::Failed(error) => return error.into(),
                     ConnectionEvent::Connected
+                    | ConnectionEvent::Channel
                     | ConnectionEvent::Track(_)
                     | ConnectionEvent::JitterBuffer(..) => {}
                 },
@@ -224,6 +236,10 @@ impl Live {
                             self.complain(error);
                         }
                     }
+                    Some(Signal::LeftBroker) if connected && liveness.left_broker() => {
+                        tracing::info!(session = %self.id, "the viewer has left the broker; media goes on");
+                    }
+                    Some(Signal::LeftBroker) => return End::Gone("the viewer has left"),
                     None => return End::Asked,
                 },
                 Ok(()) = telemetry.changed() => {
@@ -247,8 +263,7 @@ impl Live {
     async fn offer(&mut self) -> Result<(), ConnectionError> {
         let cameras: Vec<CameraId> =
             self.tracks.iter().map(|track| track.camera().clone()).collect();
-        let sdp = self.connection.offer(&cameras).await?;
-        let sections = Description::parse(&sdp)?.sections;
+        let (sdp, sections) = self.connection.offer(&cameras).await?;
         let video = sections.into_iter().filter(|section| section.label.is_some());
         self.mids = video.map(|section| section.mid).collect();
         self.say(PeerBody::Sdp(Sdp::Offer { sdp }));

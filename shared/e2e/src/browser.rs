@@ -216,9 +216,8 @@ impl Shown {
 pub struct Browser {
     client: Client,
     pid: u64,
-    // Dropped in this order: the profile is removed when nobody writes to it any more.
     _driver: Program,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Browser {
@@ -245,7 +244,7 @@ impl Browser {
             .context("chromedriver cannot start chromium")?;
         let pid = client.capabilities().and_then(|given| given.get("goog:processID")?.as_u64());
         let pid = pid.context("chromedriver does not tell chromium's process")?;
-        Ok(Self { client, pid, _driver: driver, _folder: folder })
+        Ok(Self { client, pid, _driver: driver, folder })
     }
 
     /// Loads a page into the present window. It must not be loaded again while it is looked at.
@@ -314,8 +313,19 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // chromedriver leaves the browser running when it is killed.
-        let _ = Command::new("kill").args(["-9", &self.pid.to_string()]).status();
+        // chromedriver leaves the browser running when it is killed, and of the browser's children
+        // one writes its cache when it ends: all of them go, and then the profile.
+        let mut ends = vec![self.pid.to_string()];
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten() {
+            let children = thread.map(|thread| thread.path().join("children"));
+            let children = children.and_then(std::fs::read_to_string).unwrap_or_default();
+            ends.extend(children.split_whitespace().map(str::to_owned));
+        }
+        let _ = Command::new("kill").arg("-9").args(ends).status();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while std::fs::remove_dir_all(self.folder.path()).is_err() && Instant::now() < deadline {
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 }
 

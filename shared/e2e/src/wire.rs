@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_async, connect_async};
@@ -72,20 +73,22 @@ impl RawPeer {
 }
 
 /// Listens for peers and connects each to the broker at `address`; every text that passes, in
-/// either direction, goes through `change`. Returns where it listens.
+/// either direction, goes through `change`. Returns where it listens, and what ends it with all its
+/// connections.
 pub async fn in_the_middle(
     address: String,
     change: fn(String) -> String,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<(String, AbortHandle)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let here = listener.local_addr()?.to_string();
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
+        let mut relays = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             let address = address.clone();
-            tokio::spawn(async move { relay(stream, &address, change).await });
+            relays.spawn(async move { relay(stream, &address, change).await });
         }
     });
-    Ok(here)
+    Ok((here, task.abort_handle()))
 }
 
 async fn relay(

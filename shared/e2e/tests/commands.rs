@@ -142,3 +142,22 @@ fn pictures_go_where_a_launch_fragment_says() -> Outcome {
     ensure!(!receiver.wait()?.success());
     Ok(())
 }
+
+#[test]
+fn an_output_that_nobody_reads_holds_up_nothing() -> Outcome {
+    let folder = Folder::new("stuck")?;
+    let (_broker, address) = broker("127.0.0.1:0")?;
+    let config = robot_config("r", &[("c", 320, 240, 30)]);
+    let sender = robot(&folder, &config, &address)?;
+    let url = format!("ws://{address}");
+    let sink = format!("videoconvert ! shmsink socket-path={}/{{camera}}", folder.path().display());
+    let arguments = ["--url", &url, "--robot", "r", "--sink", &sink];
+    let mut receiver = Program::start("rovercast-receiver", &arguments)?;
+    receiver.wait_for_text("the output takes no pictures")?;
+    sender.kill()?;
+    let _sender = robot(&folder, &config, &address)?;
+    receiver.wait_for_text("given up")?;
+    receiver.wait_for_text("connected to r")?;
+    ensure!(receiver.interrupt()?.success(), "{}", receiver.output());
+    Ok(())
+}

@@ -41,7 +41,7 @@ async fn a_receiver_shows_nothing_of_a_forged_robot() -> Outcome {
     let folder = Folder::new("forged-robot")?;
     let (_broker, address) = broker("127.0.0.1:0")?;
     let _sender = robot(&folder, &small_robot(), &address)?;
-    let middle = in_the_middle(address, forge_fingerprint).await?;
+    let (middle, _) = in_the_middle(address, forge_fingerprint).await?;
     let mut receiver = receiver(&middle)?;
     for _ in 0..2 {
         receiver.wait_for_text("is not the one in its SDP")?;
@@ -58,7 +58,7 @@ async fn a_robot_sends_nothing_to_a_forged_viewer() -> Outcome {
     let folder = Folder::new("forged-viewer")?;
     let (_broker, address) = broker("127.0.0.1:0")?;
     let mut sender = robot(&folder, &small_robot(), &address)?;
-    let middle = in_the_middle(address.clone(), forge_answer).await?;
+    let (middle, _) = in_the_middle(address.clone(), forge_answer).await?;
     let mut forged = receiver(&middle)?;
     sender.wait_for_text("is not the one in its SDP")?;
     forged.wait_for_text("ended the session")?;

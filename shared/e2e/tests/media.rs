@@ -45,6 +45,32 @@ async fn every_camera_shows_whole_pictures_from_the_first_on() -> Outcome {
     watcher.stop().await
 }
 
+/// Levels above 3.1, which is what the offer names, and pictures of odd shapes.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_fast_and_flat_pictures_come_through() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("large")?;
+    let (_broker, address) = broker("127.0.0.1:0")?;
+    let cameras = [
+        ("large", 1920, 1080, 10),
+        ("fast", 320, 240, 120),
+        ("flat", 2560, 160, 10),
+        ("tiny", 16, 16, 10),
+    ];
+    let config = robot_config("r", &cameras)
+        + "[[camera]]\nid = \"other\"\nencoder = \"openh264enc\"\nwidth = 1920\nheight = 1080\nfps = 10\n\
+           source = { type = \"launch\", launch = \"videotestsrc is-live=true name=other\" }\n";
+    let _sender = robot(&folder, &config, &address)?;
+    let mut watcher = Watcher::start(&address, "r", &[])?;
+    let mut missing: std::collections::BTreeSet<_> =
+        ["large", "fast", "flat", "tiny", "other"].into_iter().collect();
+    while !missing.is_empty() {
+        let picture = watcher.next().await.with_context(|| format!("without {missing:?}"))?;
+        missing.remove(picture.camera.as_str());
+    }
+    watcher.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_gets_the_cameras_that_it_asked_for() -> Outcome {
     gstreamer();

@@ -3,7 +3,9 @@
 use anyhow::ensure;
 use rovercast_e2e::lab::{Folder, broker, gstreamer, robot, robot_config};
 use rovercast_e2e::watcher::{Picture, Watcher};
+use rovercast_e2e::wire::{RawPeer, in_the_middle};
 use rovercast_peer::start::now_us;
+use serde_json::json;
 
 type Outcome = anyhow::Result<()>;
 
@@ -81,4 +83,46 @@ async fn ctrl_c_ends_a_robot_with_viewers_cleanly() -> Outcome {
     ensure!(sender.interrupt()?.success(), "{}", sender.output());
     ensure!(broker.interrupt()?.success(), "{}", broker.output());
     watcher.stop().await
+}
+
+/// As when the robot's network was away and the broker has not noticed yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_connections_of_a_robot_the_one_that_answers_is_used() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("stale")?;
+    let (_broker, address) = broker("127.0.0.1:0")?;
+    let mut sender = robot(&folder, &robot_config("r", &[("c", 320, 240, 30)]), &address)?;
+    sender.wait_for_text("registered")?;
+    let mut stale = RawPeer::connect(&address).await?;
+    let status = json!({"type": "setPeerStatus", "roles": ["producer"], "meta": {"name": "r"}});
+    stale.say(status).await?;
+    let mut watcher = Watcher::start(&address, "r", &[])?;
+    watcher.next().await?;
+    watcher.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_outlives_the_viewers_link_to_the_broker() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("viewers-link")?;
+    let (_broker, address) = broker("127.0.0.1:0")?;
+    let mut sender = robot(&folder, &robot_config("r", &[("c", 320, 240, 30)]), &address)?;
+    // A broker of the viewer's own stands for its way to the robot's.
+    let (middle, cut) = in_the_middle(address, |text| text).await?;
+    let mut watcher = Watcher::start(&middle, "r", &[])?;
+    // Until the robot surely knows by its pings that the viewer is there.
+    for _ in 0..60 {
+        watcher.next().await?;
+    }
+    cut.abort();
+    sender.wait_for_text("media goes on")?;
+    watcher.skip_waiting();
+    for _ in 0..200 {
+        watcher.next().await?;
+    }
+    let output = sender.output();
+    ensure!(!output.contains("session ended"), "{output}");
+    watcher.stop().await?;
+    sender.wait_for_text("session ended")?;
+    Ok(())
 }

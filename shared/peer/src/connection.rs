@@ -76,6 +76,8 @@ pub enum ConnectionEvent {
     Track(Track),
     /// A jitter buffer was made for packets with this SSRC.
     JitterBuffer(u32, glib::WeakRef<gst::Element>),
+    /// The other peer has opened the data channel.
+    Channel,
     /// A message of the other peer, by the data channel.
     Message(Vec<u8>),
     /// The connection cannot go on.
@@ -122,7 +124,7 @@ pub struct Connection {
     messages: mpsc::Receiver<Vec<u8>>,
     messages_tx: mpsc::Sender<Vec<u8>>,
     channel: Option<WebRTCDataChannel>,
-    offered_sections: Option<usize>,
+    offered: Option<Vec<Section>>,
     remote: Option<Description>,
     remote_candidates: usize,
     verified: bool,
@@ -150,7 +152,7 @@ impl Connection {
             messages,
             messages_tx,
             channel: None,
-            offered_sections: None,
+            offered: None,
             remote: None,
             remote_candidates: 0,
             verified: false,
@@ -184,27 +186,32 @@ impl Connection {
         Ok(())
     }
 
-    /// Offers all tracks and a data channel. Returns the SDP; `cameras` name its video sections.
-    pub async fn offer(&mut self, cameras: &[CameraId]) -> Result<String, ConnectionError> {
+    /// Offers all tracks and a data channel. Returns the SDP and what it says; `cameras` name its
+    /// video sections.
+    pub async fn offer(
+        &mut self,
+        cameras: &[CameraId],
+    ) -> Result<(String, Vec<Section>), ConnectionError> {
         self.set_state(gst::State::Ready).await?;
         self.open_channel()?;
         self.set_state(gst::State::Paused).await?;
         let mut offer = self.create("create-offer", "offer").await?;
         negotiation::label_tracks(offer.sdp_mut(), cameras);
-        self.offered_sections = Some(offer.sdp().medias_len() as usize);
         let text = offer.sdp().as_text()?;
+        let sections = Description::parse(&text)?.sections;
+        self.offered = Some(sections.clone());
         self.describe("set-local-description", &offer).await?;
         self.set_state(gst::State::Playing).await?;
-        Ok(text)
+        Ok((text, sections))
     }
 
     /// Takes the answer to our offer.
     pub async fn take_answer(&mut self, text: &str) -> Result<(), ConnectionError> {
-        let Some(offered) = self.offered_sections.take() else {
+        let Some(offered) = self.offered.take() else {
             return Err(Refused::NotExpected.into());
         };
         let description = Description::parse(text)?;
-        description.answers(offered)?;
+        description.answers(&offered)?;
         self.set_remote(WebRTCSDPType::Answer, description).await
     }
 
@@ -239,11 +246,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a message by the data channel, unless it is not open or too much waits already.
+    /// Sends a message by the data channel, unless it is not open, the other peer is not verified
+    /// yet, or too much waits already.
     /// Messages travel as bytes: GStreamer hands texts on without a check that they are UTF-8.
     pub fn send(&self, message: &[u8]) -> bool {
         let open = self.channel.as_ref().filter(|channel| {
-            channel.ready_state() == WebRTCDataChannelState::Open
+            self.verified
+                && channel.ready_state() == WebRTCDataChannelState::Open
                 && channel.buffered_amount() < MAX_CHANNEL_BACKLOG
         });
         open.inspect(|channel| channel.send_data(Some(&glib::Bytes::from(message)))).is_some()
@@ -263,6 +272,7 @@ impl Connection {
             let needs_identity = matches!(
                 event,
                 ConnectionEvent::Connected
+                    | ConnectionEvent::Channel
                     | ConnectionEvent::Track(_)
                     | ConnectionEvent::Message(_)
             );
@@ -280,6 +290,8 @@ impl Connection {
                 bus.unset_sync_handler();
                 bus.set_flushing(true);
             }
+            // A change of state that is still under way must not raise it again.
+            self.webrtc.set_locked_state(true);
             // webrtcbin's threads end only when it leaves the pipeline.
             let pads: Vec<gst::Pad> = self.webrtc.sink_pads();
             for pad in pads {
@@ -315,6 +327,7 @@ impl Connection {
                 if self.channel.is_none() && channel.label().as_deref() == Some(telemetry::CHANNEL)
                 {
                     self.listen(channel);
+                    return Some(ConnectionEvent::Channel);
                 }
                 return None;
             }

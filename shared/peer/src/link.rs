@@ -7,22 +7,38 @@ use rovercast_protocol::backoff::Backoff;
 use rovercast_protocol::signaling::{BrokerMessage, PeerRequest, PeerStatus, Welcome};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
 
 /// Messages that may wait, each way. Towards the broker more than this are refused to the caller;
 /// from the broker the reading stops until there is room.
 const QUEUE: usize = 256;
 
-/// No message of a broker is longer than this, in bytes.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// No message of a broker is longer than this, in bytes: lists of many robots are long.
+const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(5);
 
+/// A link that held for this long was a good one: the next is tried soon.
+const HELD: Duration = Duration::from_secs(5);
+
 /// A broker that has said nothing for this long, not even in answer to pings, is taken for gone.
 const SILENCE: Duration = Duration::from_secs(15);
+
+/// An address that cannot be a broker's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no broker's address: write ws://HOST:PORT")]
+pub struct InvalidUrl(String);
+
+/// Checks the address of a broker.
+pub fn check_url(text: &str) -> Result<String, InvalidUrl> {
+    let uri = text.parse::<Uri>().ok();
+    let fits = uri.is_some_and(|uri| uri.scheme_str() == Some("ws") && uri.host().is_some());
+    if fits { Ok(text.to_owned()) } else { Err(InvalidUrl(text.to_owned())) }
+}
 
 /// What the link reports.
 #[derive(Debug)]
@@ -68,11 +84,15 @@ async fn run(
 ) {
     let mut backoff = Backoff::new(FIRST_RETRY, SLOWEST_RETRY);
     loop {
-        let connection = connect_once(&url, &status, &mut requests, &events, &mut backoff);
+        let started = Instant::now();
+        let connection = connect_once(&url, &status, &mut requests, &events);
         let reason = tokio::select! {
             reason = connection => reason,
             () = events.closed() => return,
         };
+        if started.elapsed() > HELD {
+            backoff.reset();
+        }
         if events.send(LinkEvent::Down(reason)).await.is_err() {
             return;
         }
@@ -94,7 +114,6 @@ async fn connect_once(
     status: &PeerStatus,
     requests: &mut mpsc::Receiver<PeerRequest>,
     events: &mpsc::Sender<LinkEvent>,
-    backoff: &mut Backoff,
 ) -> String {
     let limits = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE_BYTES))
@@ -106,9 +125,11 @@ async fn connect_once(
         Err(_) => return format!("the broker at {url} does not answer"),
     };
     let mut ping = tokio::time::interval(PING_EVERY);
-    let mut heard = Instant::now();
+    let (mut heard, mut welcome_heard) = (Instant::now(), false);
     loop {
         let outgoing = tokio::select! {
+            // What has arrived comes first: it proves that the broker is there.
+            biased;
             frame = socket.next() => {
                 heard = Instant::now();
                 let text = match frame {
@@ -119,7 +140,9 @@ async fn connect_once(
                 };
                 let event = match serde_json::from_str(&text) {
                     Ok(BrokerMessage::Welcome(welcome)) => {
-                        backoff.reset();
+                        welcome_heard = true;
+                        // What was meant for an earlier connection means nothing on this one.
+                        while requests.try_recv().is_ok() {}
                         let register = PeerRequest::SetPeerStatus(status.clone());
                         if let Err(error) = socket.send(text_of(&register)).await {
                             return format!("the link to the broker broke: {error}");
@@ -137,7 +160,7 @@ async fn connect_once(
                 }
                 continue;
             }
-            request = requests.recv() => match request {
+            request = requests.recv(), if welcome_heard => match request {
                 Some(request) => text_of(&request),
                 None => return "no longer wanted".to_owned(),
             },
@@ -159,4 +182,19 @@ async fn connect_once(
 fn text_of(request: &PeerRequest) -> Message {
     // Every request is made of strings, numbers and JSON values: it always serializes.
     Message::text(serde_json::to_string(request).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked() {
+        for good in ["ws://127.0.0.1:8765", "ws://[::1]:8765/ws", "ws://robot.local"] {
+            assert!(check_url(good).is_ok(), "{good}");
+        }
+        for bad in ["", "127.0.0.1:8765", "http://x", "ws://", "ws://a b", "wss://x"] {
+            assert!(check_url(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Session descriptions, parsed and checked before webrtcbin sees them: a malformed one can crash
 //! it. Also where a track says which camera it is: `a=label` (RFC 4574).
 
-use gst_sdp::{SDPMediaRef, SDPMessage, SDPMessageRef};
+use gst_sdp::{SDPAttribute, SDPMediaRef, SDPMessage, SDPMessageRef};
 use rovercast_protocol::ids::CameraId;
 
 use crate::fingerprint::Fingerprint;
@@ -27,13 +27,13 @@ pub enum Refused {
         attribute: &'static str,
     },
     /// An answer that does not fit the offer.
-    #[error("the SDP answer has {answered} media sections where the offer had {offered}")]
-    OtherSections {
-        /// Sections in the offer.
-        offered: usize,
-        /// Sections in the answer.
-        answered: usize,
-    },
+    #[error(
+        "the sections of the SDP answer are not those of the offer: same number, kinds and mids"
+    )]
+    OtherSections,
+    /// A section that is not in the bundle: it would have a connection of its own.
+    #[error("media section {0} of the SDP is not in its a=group:BUNDLE")]
+    NotBundled(usize),
     /// A second answer, or an answer where there was no offer.
     #[error("an SDP answer is not expected now")]
     NotExpected,
@@ -81,14 +81,30 @@ impl Description {
             .medias()
             .enumerate()
             .map(|(index, media)| section(&message, index, media))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { message, sections })
+            .collect::<Result<Vec<_>, _>>()?;
+        // One DTLS connection for all: the one whose certificate is checked.
+        let bundle = message.attribute_val("group").unwrap_or_default();
+        let bundled =
+            |mid: &str| bundle.starts_with("BUNDLE ") && bundle.split(' ').any(|m| m == mid);
+        let used = sections.iter().filter(|section| !section.rejected).count();
+        let outside = |section: &Section| !section.rejected && !bundled(&section.mid);
+        match sections.iter().position(outside) {
+            Some(index) if used > 1 => Err(Refused::NotBundled(index)),
+            _ => Ok(Self { message, sections }),
+        }
     }
 
-    /// Checks that this answer fits an offer with so many sections.
-    pub fn answers(&self, offered: usize) -> Result<(), Refused> {
-        let answered = self.sections.len();
-        if answered == offered { Ok(()) } else { Err(Refused::OtherSections { offered, answered }) }
+    /// Checks that this answer fits an offer with these sections.
+    pub fn answers(&self, offered: &[Section]) -> Result<(), Refused> {
+        let fits = |(answer, offer): (&Section, &Section)| {
+            answer.kind == offer.kind && (answer.rejected || answer.mid == offer.mid)
+        };
+        let same_number = self.sections.len() == offered.len();
+        if same_number && self.sections.iter().zip(offered).all(fits) {
+            Ok(())
+        } else {
+            Err(Refused::OtherSections)
+        }
     }
 
     /// The fingerprints of every section that is in use.
@@ -114,10 +130,14 @@ fn section(message: &SDPMessageRef, index: usize, media: &SDPMediaRef) -> Result
         need("ice-ufrag")?;
         need("ice-pwd")?;
         need("fingerprint")?;
+        // A section's own replace those of the session (RFC 8122, section 5).
         let own = media.attributes().filter(|attribute| attribute.key() == "fingerprint");
-        let shared = message.attributes().filter(|attribute| attribute.key() == "fingerprint");
-        let values = own.chain(shared).filter_map(|attribute| attribute.value());
-        fingerprints.extend(values.filter_map(Fingerprint::parse));
+        let mut values: Vec<_> = own.filter_map(|attribute| attribute.value()).collect();
+        if values.is_empty() {
+            let shared = message.attributes().filter(|attribute| attribute.key() == "fingerprint");
+            values.extend(shared.filter_map(|attribute| attribute.value()));
+        }
+        fingerprints.extend(values.into_iter().filter_map(Fingerprint::parse));
         if fingerprints.is_empty() {
             return Err(Refused::Missing { section: index, attribute: "fingerprint" });
         }
@@ -131,11 +151,27 @@ fn section(message: &SDPMessageRef, index: usize, media: &SDPMediaRef) -> Result
     })
 }
 
-/// Writes the cameras' ids into the video sections of an offer, in their order.
+/// What every browser takes: constrained baseline at level 3.1, and any higher level all the same
+/// (RFC 6184, section 8.1).
+const H264_PROFILE: &str = ";profile-level-id=42e01f;level-asymmetry-allowed=1";
+
+/// Writes into the video sections of an offer which cameras they are, in their order, and the
+/// H.264 profile that browsers look for. (In the caps of the track the profile would keep
+/// encoders from any higher level.)
 pub fn label_tracks(message: &mut SDPMessageRef, cameras: &[CameraId]) {
     let video = message.medias_mut().filter(|media| media.media() == Some("video"));
     for (media, camera) in video.zip(cameras) {
         media.add_attribute("label", Some(camera.as_str()));
+        let fmtp = media.attributes().position(|attribute| {
+            let value = attribute.value().unwrap_or_default();
+            attribute.key() == "fmtp" && value.contains("packetization-mode=")
+        });
+        let value = fmtp.and_then(|at| media.attribute(at as u32)?.value().map(str::to_owned));
+        if let (Some(at), Some(value)) = (fmtp, value) {
+            let attribute = SDPAttribute::new("fmtp", Some(&(value + H264_PROFILE)));
+            // It is there: it was just found.
+            let _ = media.replace_attribute(at as u32, attribute);
+        }
     }
 }
 
@@ -181,8 +217,35 @@ mod tests {
         assert_eq!((section.kind.as_str(), section.mid.as_str()), ("video", "video0"));
         assert_eq!(section.label.as_ref().unwrap().as_str(), "front");
         assert_eq!(description.fingerprints(), [[Fingerprint::parse("sha-256 AB:CD").unwrap()]]);
-        assert_eq!(description.answers(1), Ok(()));
-        assert!(description.answers(2).is_err());
+        let offered = description.sections.clone();
+        assert_eq!(description.answers(&offered), Ok(()));
+        assert!(description.answers(&[]).is_err());
+        for change in [("mid:video0", "mid:other"), ("m=video", "m=audio")] {
+            let other = Description::parse(&whole().replace(change.0, change.1)).unwrap();
+            assert_eq!(other.answers(&offered), Err(Refused::OtherSections));
+        }
+    }
+
+    #[test]
+    fn sections_must_share_one_connection() {
+        gst::init().unwrap();
+        let second = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:data\r\n\
+                      a=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 AB:CD\r\n";
+        let two = whole() + second;
+        assert_eq!(Description::parse(&two).unwrap_err(), Refused::NotBundled(0));
+        let group = |mids: &str| {
+            two.replacen("t=0 0\r\n", &format!("t=0 0\r\na=group:BUNDLE {mids}\r\n"), 1)
+        };
+        assert_eq!(Description::parse(&group("video0")).unwrap_err(), Refused::NotBundled(1));
+        assert!(Description::parse(&group("video0 data")).is_ok());
+    }
+
+    #[test]
+    fn a_sections_own_fingerprint_replaces_that_of_the_session() {
+        gst::init().unwrap();
+        let both = whole().replacen("t=0 0\r\n", "t=0 0\r\na=fingerprint:sha-256 EE:FF\r\n", 1);
+        let own = [[Fingerprint::parse("sha-256 AB:CD").unwrap()]];
+        assert_eq!(Description::parse(&both).unwrap().fingerprints(), own);
     }
 
     #[test]

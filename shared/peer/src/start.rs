@@ -30,6 +30,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("sctpenc", "gstreamer1.0-plugins-bad"),
     ("srtpenc", "gstreamer1.0-plugins-bad"),
     ("rtpbin", "gstreamer1.0-plugins-good"),
+    ("rtph264pay", "gstreamer1.0-plugins-good"),
+    ("rtph264depay", "gstreamer1.0-plugins-good"),
 ];
 
 /// Starts GStreamer and what webrtcbin needs around it; checks that its plugins are there.
@@ -49,7 +51,7 @@ pub fn start() -> Result<(), StartError> {
 }
 
 /// Fails when the element is not installed, naming the package that has it.
-pub fn need(element: &'static str, package: &'static str) -> Result<(), StartError> {
+fn need(element: &'static str, package: &'static str) -> Result<(), StartError> {
     match gst::ElementFactory::find(element) {
         Some(_) => Ok(()),
         None => Err(StartError::Missing { element, package }),

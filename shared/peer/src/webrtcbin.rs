@@ -1,13 +1,22 @@
 //! webrtcbin's signals as events in a queue, its promises as futures, its ICE agent set up.
 
+use std::time::Duration;
+
 use gst::glib;
 use gst::prelude::*;
 use gst_webrtc::{WebRTCDataChannel, WebRTCPeerConnectionState, WebRTCRTPTransceiver};
 use rovercast_protocol::signaling::Candidate;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::connection::ConnectionError;
 use crate::ice::IceUrls;
+
+/// webrtcbin answers within milliseconds, or never.
+const PROMISE: Duration = Duration::from_secs(5);
+
+/// SSRCs that one peer may make up: each costs a jitter buffer and a thread.
+const MAX_STREAMS: u32 = 256;
 
 /// What webrtcbin said, before anything is made of it.
 #[derive(Debug)]
@@ -38,7 +47,9 @@ pub(crate) async fn answered(
     reply: oneshot::Receiver<Reply>,
 ) -> Result<Option<gst::Structure>, ConnectionError> {
     let failed = |reason: String| ConnectionError::Gst(format!("{signal}: {reason}"));
-    let reply = reply.await.map_err(|_| failed("no answer".to_owned()))?;
+    let no_answer = || failed("no answer".to_owned());
+    let reply = timeout(PROMISE, reply).await.map_err(|_| no_answer())?;
+    let reply = reply.map_err(|_| no_answer())?;
     let reply = reply.map_err(|error| failed(format!("{error:?}")))?;
     if let Some(Ok(error)) = reply.as_ref().map(|reply| reply.get::<glib::Error>("error")) {
         return Err(failed(error.message().to_owned()));
@@ -120,6 +131,7 @@ pub(crate) fn post_events(
             }
         });
         if let Some(rtpbin) = bin.by_name("rtpbin") {
+            rtpbin.set_property("max-streams", MAX_STREAMS);
             let tx = events.clone();
             rtpbin.connect("new-jitterbuffer", false, move |values| {
                 if let (Ok(buffer), Ok(ssrc)) =

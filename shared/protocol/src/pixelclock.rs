@@ -148,7 +148,7 @@ impl Digits {
     const COUNT: usize = 12;
 
     fn of(width: usize, height: usize) -> Self {
-        let scale = (width / MIN_SIZE).max(1);
+        let scale = (width.min(height) / MIN_SIZE).max(1);
         let left = width.saturating_sub(Self::COUNT * 6 * scale) / 2;
         Self { left, top: height / STRIPS_PER_HEIGHT * 2, scale }
     }
@@ -194,7 +194,9 @@ mod tests {
 
     #[test]
     fn reads_what_was_drawn_at_every_size() {
-        for (width, height) in [(160, 160), (320, 240), (640, 480), (1280, 720), (1918, 1078)] {
+        let wide_and_flat = [(3840, 160), (8192, 160), (160, 8192)];
+        let usual = [(160, 160), (320, 240), (640, 480), (1280, 720), (1918, 1078)];
+        for (width, height) in usual.into_iter().chain(wide_and_flat) {
             let mut picture = picture(width, height);
             for micros in [0, 1, 0x1234_5678_9abc, (1 << TIME_BITS) - 1] {
                 picture.draw(micros, Duration::from_millis(86_399_999));

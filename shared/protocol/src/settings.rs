@@ -85,8 +85,23 @@ fn problem(text: &str, rest: &str, range: &Range<usize>, error: &toml::de::Error
     let line = text[..range.start].matches('\n').count() + 1;
     let source = rest[range.clone()].trim();
     let source = source.split_once(" #").map_or(source, |(code, _)| code.trim());
+    let source = without_secret(source);
     let said = error.message().trim().replace('\n', ", ");
     Problem { line: Some(line), message: format!("`{source}`: {said}") }
+}
+
+/// A line as it may stand in a log.
+fn without_secret(line: &str) -> &str {
+    match line.split_once('=') {
+        Some((key, _))
+            if ["credential", "secret", "password", "token"]
+                .iter()
+                .any(|secret| key.contains(secret)) =>
+        {
+            key.trim()
+        }
+        _ => line,
+    }
 }
 
 /// The first line that `span` touches, without its line end.
@@ -147,6 +162,12 @@ mod tests {
         let found = problems("name = 7\nport = 1\n");
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].0, Some(1));
+    }
+
+    #[test]
+    fn secrets_are_not_repeated() {
+        let found = problems("name = \"a\"\ncredential = \"hunter2\"\n");
+        assert!(found[0].1.contains("credential") && !found[0].1.contains("hunter2"), "{found:?}");
     }
 
     #[test]

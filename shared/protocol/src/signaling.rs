@@ -332,6 +332,8 @@ pub enum ErrorCode {
     ConflictingRoles,
     /// The peer did not read its messages and was dropped.
     TooSlow,
+    /// The peer sends more to a robot than that takes, and was dropped.
+    TooFast,
     /// The SDP cannot be parsed or used.
     BadSdp,
     /// The candidate cannot be parsed.
@@ -342,7 +344,7 @@ pub enum ErrorCode {
     FingerprintMismatch,
     /// The session did not connect in time.
     NegotiationTimeout,
-    /// The robot serves as many sessions as it may.
+    /// The robot, or the peer that asks, has as many sessions as it may.
     TooManySessions,
     /// Something failed inside.
     Internal,

@@ -259,6 +259,37 @@ fn random_requests_reach_nobody_whom_they_do_not_concern() {
     assert!(room.is_empty());
 }
 
+#[test]
+fn what_a_peer_says_of_itself_is_short() {
+    let mut room = Room::with(&["robot"]);
+    let meta = |bytes: usize| {
+        let meta = Some("x".repeat(bytes).into());
+        PeerRequest::SetPeerStatus(PeerStatus {
+            peer_id: None,
+            roles: vec![PeerRole::Producer],
+            meta,
+        })
+    };
+    room.assert_refused("robot", meta(40_000), ErrorCode::TooLarge, None);
+    room.assert_commands("robot", meta(30_000), &[]);
+}
+
+#[test]
+fn a_consumer_has_only_so_many_sessions() {
+    let mut room = Room::with(&["robot", "viewer", "other"]);
+    room.assert_commands("robot", roles(&[PeerRole::Producer]), &[]);
+    let replies = |room: &mut Room, from: &str, fresh: &str| {
+        room.0.handle(&peer(from), call("robot"), SessionId(fresh.to_owned())).len()
+    };
+    for index in 0..MAX_CONSUMED {
+        assert_eq!(replies(&mut room, "viewer", &format!("v{index}")), 2);
+    }
+    assert_eq!(replies(&mut room, "viewer", "too many"), 1);
+    assert_eq!(replies(&mut room, "other", "o0"), 2, "the robot may have more");
+    room.0.handle(&peer("viewer"), end("v0"), SessionId("unused".to_owned()));
+    assert_eq!(replies(&mut room, "viewer", "again"), 2);
+}
+
 fn check(
     room: &Room,
     from: &PeerId,
@@ -268,7 +299,7 @@ fn check(
 ) {
     for command in commands {
         let (to, message) = match command {
-            Command::Relay { to } => {
+            Command::Relay { to, .. } => {
                 let session_id = match request {
                     Some(PeerRequest::Peer(message)) => Some(&message.session_id),
                     Some(PeerRequest::Error(complaint)) => complaint.session_id.as_ref(),
@@ -395,7 +426,8 @@ fn to(name: &str, message: BrokerMessage) -> Command {
 }
 
 fn relay(name: &str) -> Command {
-    Command::Relay { to: peer(name) }
+    // In these tests whoever produces is called so.
+    Command::Relay { to: peer(name), to_producer: ["robot", "other"].contains(&name) }
 }
 
 fn roles(roles: &[PeerRole]) -> PeerRequest {

@@ -54,6 +54,28 @@ async fn stop_reading(config: Config) {
     fresh.hear_nothing_else().await;
 }
 
+#[tokio::test]
+async fn a_viewer_that_floods_a_robot_loses_its_own_connection() {
+    let broker = Broker::start(config()).await;
+    let (mut robot, mut honest, session) = broker.session().await;
+    let (mut flood, flooded) = broker.call(&mut robot).await;
+    // The robot does not read for a while.
+    let frame = Message::text(ice(&flooded, 100_000).to_string());
+    loop {
+        let sent = timeout(PATIENCE, flood.socket.send(frame.clone())).await.unwrap();
+        if sent.is_err() {
+            break;
+        }
+    }
+    honest.say(ice(&session, 10)).await;
+    loop {
+        let message = robot.hear().await;
+        if message["sessionId"] == session {
+            break;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_robot_that_reads_survives_many_viewers_at_once() {
     const VIEWERS: usize = 50;

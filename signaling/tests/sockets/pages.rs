@@ -3,6 +3,10 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
+use rovercast_signaling::Config;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::{Error, client::IntoClientRequest};
+
 use crate::client::{Broker, PATIENCE, Peer, config};
 
 #[tokio::test]
@@ -22,6 +26,33 @@ async fn the_root_is_the_viewer_or_the_websocket() {
     let broken = get(broker.address, "/", "Connection: upgrade\r\nUpgrade: websocket\r\n").await;
     assert_eq!(broken.status, 400);
     assert_eq!(get(broker.address, "/ws", "").await.status, 400);
+}
+
+#[tokio::test]
+async fn web_pages_of_other_servers_may_not_connect() {
+    let allow_origins = vec!["https://ops.example.org".to_owned()];
+    let broker = Broker::start(Config { allow_origins, ..config() }).await;
+    let own = format!("http://{}", broker.address);
+    for (origin, welcome) in [
+        (own.as_str(), true),
+        ("https://ops.example.org", true),
+        ("https://evil.example", false),
+        ("null", false),
+        ("", false),
+    ] {
+        for path in ["", "/ws"] {
+            let url = format!("ws://{}{path}", broker.address);
+            let mut request = url.into_client_request().unwrap();
+            request.headers_mut().insert("Origin", origin.parse().unwrap());
+            match connect_async(request).await {
+                Ok(_) => assert!(welcome, "{origin}"),
+                Err(Error::Http(refusal)) => {
+                    assert!(!welcome && refusal.status() == 403, "{origin}")
+                }
+                Err(error) => panic!("{origin}: {error}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,3 +1,0 @@
-//! Decoders: which there are and how each is driven.
-
-pub mod plan;
