@@ -1,7 +1,8 @@
 //! A webrtcbin in a pipeline of its own: its signals as events, its promises as async methods.
 //!
 //! GStreamer's callbacks only post events. Nothing of the other peer is passed on before its
-//! DTLS certificate is checked. Ends by [`Connection::close`], never by being dropped.
+//! DTLS certificate is checked. Ends by [`Connection::close`]; only one that never negotiated may be
+//! dropped.
 
 use std::time::Duration;
 
