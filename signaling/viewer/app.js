@@ -154,7 +154,8 @@ async function tick() {
   const { current } = sessions;
   await current?.poll();
   // A silent robot and a dead network look alike: the broker's silence tells them apart.
-  if (current && performance.now() - current.lastFrameMs > SILENCE_TO_PROBE_MS) link.probe();
+  const heardMs = current ? Math.max(current.lastFrameMs, current.lastMessageMs) : nowMs;
+  if (nowMs - heardMs > SILENCE_TO_PROBE_MS) link.probe();
   sessions.step(chosen().peerId);
   refresh();
 }

@@ -20,7 +20,8 @@ export function gibibytes(bytes) {
  */
 export function age(ms) {
   const s = Math.max(0, ms) / 1000;
-  if (s < 60) return `${s.toFixed(1)} s`;
+  // Cut off, not rounded, as minutes and hours are: sixty seconds are a minute.
+  if (s < 60) return `${(Math.floor(s * 10) / 10).toFixed(1)} s`;
   const [h, m, rest] = [Math.floor(s / 3600), Math.floor(s / 60) % 60, Math.floor(s % 60)];
   return h === 0 ? `${m}:${pad(rest)} min` : `${h}:${pad(m)}:${pad(rest)} h`;
 }

@@ -7,6 +7,7 @@ import { parseBrokerMessage } from "./protocol.js";
 
 const WELCOME_WITHIN_MS = 5_000;
 const IDLE_MS = 10_000;
+const HEARD_LATELY_MS = 2_000;
 const PROBE_ANSWER_WITHIN_MS = 3_000;
 /** Shorter connections do not count as a success: a broker that throws us out is not hammered. */
 const SETTLED_MS = 5_000;
@@ -59,8 +60,9 @@ export class Link {
    * WebSocket pings; the list serves as one, and refreshes the robots.
    */
   probe() {
-    if (!this.up || this.#deadlineMs !== Infinity) return;
-    this.#deadlineMs = performance.now() + PROBE_ANSWER_WITHIN_MS;
+    const nowMs = performance.now();
+    if (!this.up || this.#deadlineMs !== Infinity || nowMs - this.#heardMs < HEARD_LATELY_MS) return;
+    this.#deadlineMs = nowMs + PROBE_ANSWER_WITHIN_MS;
     this.send({ type: "list" });
   }
 
