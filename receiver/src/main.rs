@@ -51,6 +51,7 @@ enum Stats {
 }
 
 fn main() -> ExitCode {
+    rovercast_peer::start::limit_arenas();
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::new(&arguments.log_level);
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());

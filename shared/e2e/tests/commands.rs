@@ -60,6 +60,9 @@ async fn one_process_serves_broker_viewer_and_robot() -> Outcome {
     let address = sender.wait_for("address", address_in)?;
     let mut watcher = Watcher::start(&address, "r", &[])?;
     watcher.next().await?;
+    let environment = std::fs::read(format!("/proc/{}/environ", sender.pid()))?;
+    let limited = String::from_utf8_lossy(&environment).contains("MALLOC_ARENA_MAX=");
+    ensure!(limited, "its memory would grow with every viewer that comes and goes");
     watcher.stop().await?;
     ensure!(sender.interrupt()?.success(), "{}", sender.output());
     Ok(())

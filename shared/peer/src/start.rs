@@ -1,5 +1,8 @@
 //! Bringing GStreamer up, once per process.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use gst::prelude::*;
 
 /// Why GStreamer cannot be used.
@@ -33,6 +36,26 @@ const NEEDED: &[(&str, &str)] = &[
     ("rtph264pay", "gstreamer1.0-plugins-good"),
     ("rtph264depay", "gstreamer1.0-plugins-good"),
 ];
+
+/// The variable by which glibc limits its arenas.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+
+/// Keeps the process small: the first thing to call in `main`.
+///
+/// glibc gives threads arenas of their own, and each session brings a dozen threads: what they free
+/// stays scattered over all arenas, and the process grows with every viewer that comes and goes.
+/// glibc reads its limit only when a process starts, so the program starts itself once more, as the
+/// same process. Whoever has set the variable has their way.
+pub fn limit_arenas() {
+    if cfg!(not(target_env = "gnu")) || std::env::var_os(ARENAS).is_some() {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    if let (Ok(program), Some(name)) = (std::env::current_exe(), arguments.next()) {
+        // Comes back only when it fails; then the process is larger than it need be.
+        let _ = Command::new(program).arg0(name).args(arguments).env(ARENAS, "2").exec();
+    }
+}
 
 /// Starts GStreamer and what webrtcbin needs around it; checks that its plugins are there.
 pub fn start() -> Result<(), StartError> {
