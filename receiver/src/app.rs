@@ -21,7 +21,7 @@ use rovercast_protocol::signaling::{
 use rovercast_protocol::telemetry::RobotMessage;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::output::Output;
 use crate::policy::{Action, Watch};
@@ -75,6 +75,7 @@ pub async fn run(
     };
     let mut look = interval(LOOK);
     let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_report = Instant::now();
     let mut shutdown = std::pin::pin!(shutdown);
     let outcome = loop {
@@ -88,7 +89,8 @@ pub async fn run(
                 }
             }
             _ = look.tick() => app.look().await,
-            now = second.tick() => {
+            _ = second.tick() => {
+                let now = Instant::now();
                 app.report(now - last_report);
                 last_report = now;
             }

@@ -170,8 +170,9 @@ impl View {
             bus.unset_sync_handler();
             bus.set_flushing(true);
         }
-        let _ = self.inlet.set_active(false);
+        // The output first: a session may be waiting for it in the middle of a push.
         let _ = self.pipeline.set_state(gst::State::Null);
+        let _ = self.inlet.set_active(false);
     }
 }
 
@@ -179,7 +180,10 @@ impl Entrance {
     /// Takes an access unit, and returns when it is decoded. False when a key frame should be
     /// asked for.
     pub fn push(&mut self, sample: &gst::Sample) -> bool {
-        let Some(buffer) = sample.buffer_owned() else { return true };
+        // A view that is closed needs nothing any more, no key frames either.
+        let Some(buffer) = sample.buffer_owned().filter(|_| self.inlet.is_active()) else {
+            return true;
+        };
         self.meter.received.fetch_add(1, Ordering::Relaxed);
         self.meter.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
         let late = buffer.pts().is_some_and(|pts| Duration::from(now()) > self.oldest + pts.into());

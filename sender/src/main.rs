@@ -32,13 +32,7 @@ struct Arguments {
 fn main() -> ExitCode {
     rovercast_peer::start::limit_arenas();
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::new(&arguments.log_level);
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(ansi)
-        .init();
+    rovercast_peer::start::log_to_stderr(&arguments.log_level);
     let config = match Config::load(&arguments.config) {
         Ok(mut config) => {
             if let Some(url) = &arguments.url {

@@ -8,7 +8,6 @@ use anyhow::Context;
 use clap::Parser;
 use rovercast_signaling::{Config, Server, Settings};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 /// Introduces robots to viewers over WebSocket and serves the browser viewer.
 #[derive(Debug, Parser)]
@@ -18,6 +17,10 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// What to log: error, warn, info, debug or trace, or a filter such as `rovercast_signaling=debug`.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+
     #[command(flatten)]
     settings: Settings,
 }
@@ -26,13 +29,13 @@ struct Arguments {
 const BAD_CONFIG: u8 = 2;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let arguments = Arguments::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
+        .with_env_filter(EnvFilter::new(&arguments.log_level))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let config = match config(Arguments::parse()) {
+    let config = match config(arguments) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");

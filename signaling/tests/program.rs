@@ -76,7 +76,6 @@ fn a_taken_address_is_named_with_a_remedy() {
 fn start(flags: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_rovercast-signaling"))
         .args(flags)
-        .env_remove("RUST_LOG")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

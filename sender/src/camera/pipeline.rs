@@ -116,11 +116,10 @@ impl CameraPipeline {
             gst::ClockTime::NONE,
         );
         let upstream = self.tap.parent_element().and_then(|tap| tap.static_pad("sink"));
-        match upstream.is_some_and(|sink| sink.push_event(seek)) {
-            true => Ok(()),
-            false => {
-                Err("the file cannot be played from its start again: it is not seekable".to_owned())
-            }
+        if upstream.is_some_and(|sink| sink.push_event(seek)) {
+            Ok(())
+        } else {
+            Err("the file cannot be played from its start again: it is not seekable".to_owned())
         }
     }
 

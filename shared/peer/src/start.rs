@@ -1,5 +1,6 @@
 //! Bringing GStreamer up, once per process.
 
+use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -55,6 +56,15 @@ pub fn limit_arenas() {
         // Comes back only when it fails; then the process is larger than it need be.
         let _ = Command::new(program).arg0(name).args(arguments).env(ARENAS, "2").exec();
     }
+}
+
+/// Logs to standard error what `filter` names: a level, or directives of `tracing`'s `EnvFilter`.
+pub fn log_to_stderr(filter: &str) {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }
 
 /// Starts GStreamer and what webrtcbin needs around it; checks that its plugins are there.
