@@ -19,7 +19,17 @@ const HEIGHT: u32 = 480;
 /// Starts an X server on a display of its own. Returns it with the display's name.
 fn x_server() -> anyhow::Result<(Program, String)> {
     let mut command = Command::new("Xvfb");
-    command.args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "1280x960x24"]);
+    // Without -noreset the server starts over, and turns newcomers away, whenever its last client leaves.
+    command.args([
+        "-displayfd",
+        "1",
+        "-noreset",
+        "-nolisten",
+        "tcp",
+        "-screen",
+        "0",
+        "1280x960x24",
+    ]);
     let mut server =
         Program::spawn("Xvfb", command).context("a display is needed: install the package xvfb")?;
     let display = server.wait_for("display", |line| line.trim().parse::<u32>().ok())?;
