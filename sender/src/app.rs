@@ -88,7 +88,7 @@ fn meta(config: &Config) -> ProducerMeta {
         width: camera.width,
         height: camera.height,
         fps: camera.fps,
-        codec: "h264".to_owned(),
+        codec: camera.codec.name().to_owned(),
     };
     ProducerMeta {
         name: config.robot.id.clone(),

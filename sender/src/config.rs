@@ -1,14 +1,21 @@
 //! The robot's settings: what may stand in `sender.toml`, its defaults and its limits.
 
+pub mod picture;
+pub mod source;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rovercast_peer::link::check_url;
+use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::settings::{self, InvalidSettings, Problem};
 use serde::Deserialize;
 
 use crate::camera::encoder;
+pub use picture::{Crop, Flip, Lens, PictureConfig, Rotation};
+pub use source::{RtspTransport, Secret, Source, V4l2Format};
 
 /// Everything in the file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -22,6 +29,9 @@ pub struct Config {
     /// What viewers may take.
     #[serde(default)]
     pub sessions: SessionsConfig,
+    /// How programs on the robot may change its cameras.
+    #[serde(default)]
+    pub control: ControlConfig,
     /// Its cameras: 1 to 64.
     #[serde(default)]
     pub camera: Vec<CameraConfig>,
@@ -55,12 +65,22 @@ impl Default for SignalingConfig {
 pub struct SessionsConfig {
     /// Sessions at the same time: 1 to 1000.
     pub max: usize,
+    /// Whether viewers may change cameras and take snapshots.
+    pub control_cameras: bool,
 }
 
 impl Default for SessionsConfig {
     fn default() -> Self {
-        Self { max: 32 }
+        Self { max: 32, control_cameras: false }
     }
+}
+
+/// How programs on the robot may change its cameras.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// A Unix socket that answers HTTP, for whoever runs the sender alone; none where left out.
+    pub socket: Option<PathBuf>,
 }
 
 /// One camera.
@@ -86,9 +106,57 @@ pub struct CameraConfig {
     /// What the encoder may spend, in units of 1,000 bits per second: 50 to 100,000.
     #[serde(default = "default_bitrate_kbps")]
     pub bitrate_kbps: u32,
-    /// An encoder by its factory name, or `auto` for the best there is.
+    /// The codec of the track.
+    #[serde(default)]
+    pub codec: Codec,
+    /// An encoder by its factory name, or `auto` for the best that works.
     #[serde(default = "default_encoder")]
     pub encoder: String,
+    /// Whether it is on from the start.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Whether it is encoded only while someone watches.
+    #[serde(default = "yes")]
+    pub on_demand: bool,
+    /// What is done to its pictures.
+    #[serde(default)]
+    pub picture: PictureConfig,
+    /// Whether its pictures are looked at.
+    #[serde(default)]
+    pub health: HealthConfig,
+    /// Controls of the device, by name: exposure, white balance and so on.
+    #[serde(default)]
+    pub controls: BTreeMap<String, Control>,
+}
+
+/// Whether pictures that are frozen, black or blinded are reported.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthConfig {
+    /// Whether anyone looks; where left out, on computers with more than four cores.
+    pub check: Option<bool>,
+    /// How long they must be so, in seconds: 1 to 3600.
+    pub after_s: u32,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self { check: None, after_s: 5 }
+    }
+}
+
+/// What a device's control is set to.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Control {
+    /// On or off.
+    Switch(bool),
+    /// A number in the device's own units, or an entry of a menu by its index.
+    Whole(i64),
+    /// The same, with a fraction.
+    Fraction(f64),
+    /// A word.
+    Text(String),
 }
 
 fn default_width() -> u32 {
@@ -103,6 +171,9 @@ fn default_fps() -> u32 {
 fn default_bitrate_kbps() -> u32 {
     1000
 }
+fn yes() -> bool {
+    true
+}
 fn default_encoder() -> String {
     encoder::AUTO.to_owned()
 }
@@ -111,82 +182,6 @@ impl CameraConfig {
     /// Its name for people.
     pub fn label(&self) -> &str {
         self.label.as_deref().unwrap_or(self.id.as_str())
-    }
-}
-
-/// Where a camera's pictures come from.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(try_from = "RawSource")]
-pub enum Source {
-    /// A moving pattern with the time burnt in.
-    Test {
-        /// A pattern of `videotestsrc`, by its nick.
-        pattern: String,
-    },
-    /// A video file, over and over.
-    File {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A V4L2 device.
-    V4l2 {
-        /// Its node, for example `/dev/video0`.
-        device: PathBuf,
-    },
-    /// A GStreamer launch fragment that ends in raw video.
-    Launch {
-        /// The fragment.
-        launch: String,
-    },
-}
-
-/// As it stands in the file: every field flat, so that a wrong one is found at its line.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    r#type: SourceType,
-    pattern: Option<String>,
-    path: Option<PathBuf>,
-    device: Option<PathBuf>,
-    launch: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum SourceType {
-    Test,
-    File,
-    V4l2,
-    Launch,
-}
-
-impl TryFrom<RawSource> for Source {
-    type Error = String;
-
-    fn try_from(raw: RawSource) -> Result<Self, String> {
-        let RawSource { r#type, pattern, path, device, launch } = raw;
-        let (name, own_key) = match r#type {
-            SourceType::Test => ("test", "pattern"),
-            SourceType::File => ("file", "path"),
-            SourceType::V4l2 => ("v4l2", "device"),
-            SourceType::Launch => ("launch", "launch"),
-        };
-        let given = [
-            ("pattern", pattern.is_some()),
-            ("path", path.is_some()),
-            ("device", device.is_some()),
-            ("launch", launch.is_some()),
-        ];
-        if let Some((key, _)) = given.iter().find(|(key, given)| *given && *key != own_key) {
-            return Err(format!("a source of type \"{name}\" takes `{own_key}`, not `{key}`"));
-        }
-        let needed = || format!("a source of type \"{name}\" needs `{own_key}`");
-        Ok(match r#type {
-            SourceType::Test => Self::Test { pattern: pattern.unwrap_or("smpte".to_owned()) },
-            SourceType::File => Self::File { path: path.ok_or_else(needed)? },
-            SourceType::V4l2 => Self::V4l2 { device: device.ok_or_else(needed)? },
-            SourceType::Launch => Self::Launch { launch: launch.ok_or_else(needed)? },
-        })
     }
 }
 
@@ -234,6 +229,35 @@ impl Config {
             let bitrate = (50..=100_000).contains(&camera.bitrate_kbps);
             check(bitrate, &key("bitrate_kbps"), "must be 50 to 100000");
             check(camera.label().len() <= 128, &key("label"), "must be 128 bytes or shorter");
+            check(
+                (1..=3600).contains(&camera.health.after_s),
+                &key("health.after_s"),
+                "must be 1 to 3600",
+            );
+            let Crop { left, right, top, bottom } = camera.picture.crop;
+            let edge = |pixels: u32| pixels <= 8192 && pixels.is_multiple_of(2);
+            let edges = [left, right, top, bottom].into_iter().all(edge);
+            check(edges, &key("picture.crop"), "pixels must be even, 0 to 8192");
+            if let Some(lens) = camera.picture.lens {
+                let focal = |length: f64| length.is_finite() && length > 0.0;
+                let usable = lens.width > 0 && lens.height > 0 && focal(lens.fx) && focal(lens.fy);
+                let centre = [lens.cx, lens.cy];
+                let finite = centre.iter().chain(&lens.radial).chain(&lens.tangential);
+                let usable = usable && finite.into_iter().all(|number| number.is_finite());
+                check(
+                    usable,
+                    &key("picture.lens"),
+                    "sizes and focal lengths must be above 0, and all numbers finite",
+                );
+            }
+            let word = |name: &String| {
+                name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            };
+            check(
+                camera.controls.keys().all(word),
+                &key("controls"),
+                "names are letters, digits, '-' and '_'",
+            );
             let names = encoder::names();
             let known = names.contains(&camera.encoder.as_str());
             let remedy = format!("{:?} is not known: use {}", camera.encoder, names.join(", "));

@@ -77,6 +77,8 @@ impl Meter {
             id: camera.config.id.clone(),
             state: status.state,
             reason: status.reason.clone(),
+            since_us: status.since_us,
+            fault: None,
             encoder: status.encoder.map(str::to_owned),
             fps: self.fps,
             bitrate_kbps: self.bitrate_kbps,

@@ -138,8 +138,8 @@ impl CameraPipeline {
 fn check_source(source: &Source) -> Result<(), String> {
     let (path, what): (&Path, _) = match source {
         Source::File { path } => (path, "file"),
-        Source::V4l2 { device } => (device, "device"),
-        Source::Test { .. } | Source::Launch { .. } => return Ok(()),
+        Source::V4l2 { device, .. } => (device, "device"),
+        _ => return Ok(()),
     };
     match path.metadata() {
         Ok(_) => Ok(()),

@@ -52,7 +52,7 @@ fn source(camera: &CameraConfig) -> String {
              ! clocksync sync-to-first=true",
             quoted(&path.to_string_lossy())
         ),
-        Source::V4l2 { device } => format!(
+        Source::V4l2 { device, .. } => format!(
             "v4l2src device={} do-timestamp=true ! capsfilter caps={}",
             quoted(&device.to_string_lossy()),
             quoted(&format!(
@@ -61,6 +61,7 @@ fn source(camera: &CameraConfig) -> String {
             ))
         ),
         Source::Launch { launch } => launch.trim().trim_end_matches('!').to_owned(),
+        other => format!("unsupported-{other:?}"),
     }
 }
 

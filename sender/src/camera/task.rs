@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 use gst_utils::StreamProducer;
+use rovercast_peer::start::now_us;
 use rovercast_protocol::backoff::Backoff;
 use rovercast_protocol::telemetry::CameraState;
 use tokio::sync::{mpsc, watch};
@@ -37,6 +38,8 @@ pub struct Status {
     pub reason: Option<String>,
     /// The encoder in use.
     pub encoder: Option<&'static str>,
+    /// Since when it is in this state: the shared clock, microseconds.
+    pub since_us: i64,
 }
 
 /// A camera: what the rest of the sender sees of it. Its stream goes on under the same
@@ -71,7 +74,12 @@ impl Camera {
                 counters.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
             });
         }
-        let starting = Status { state: CameraState::Starting, reason: None, encoder: None };
+        let starting = Status {
+            state: CameraState::Starting,
+            reason: None,
+            encoder: None,
+            since_us: now_us(),
+        };
         let (status_tx, status) = watch::channel(starting);
         let (stop, stop_rx) = watch::channel(false);
         let life = Life {
@@ -105,7 +113,12 @@ impl Life {
         let mut backoff = Backoff::new(FIRST_RETRY, SLOWEST_RETRY);
         loop {
             let Some(reason) = self.attempt(&mut stop, &mut backoff).await else { return };
-            let lost = Status { state: CameraState::Lost, reason: Some(reason), encoder: None };
+            let lost = Status {
+                state: CameraState::Lost,
+                reason: Some(reason),
+                encoder: None,
+                since_us: now_us(),
+            };
             if *self.status.borrow() != lost {
                 let reason = lost.reason.as_deref().unwrap_or_default();
                 tracing::warn!(camera = %self.config.id, "camera lost: {reason}; it is tried again");
@@ -192,7 +205,12 @@ impl Life {
 
     fn live(&self, encoder: &'static str) {
         tracing::info!(camera = %self.config.id, encoder, "camera live");
-        let live = Status { state: CameraState::Live, reason: None, encoder: Some(encoder) };
+        let live = Status {
+            state: CameraState::Live,
+            reason: None,
+            encoder: Some(encoder),
+            since_us: now_us(),
+        };
         self.status.send_replace(live);
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod codec;
 pub mod ids;
 pub mod keyframes;
 pub mod pixelclock;

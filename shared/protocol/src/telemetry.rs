@@ -77,7 +77,14 @@ pub struct CameraFigures {
     /// Why it does not, for a person to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The factory name of the encoder in use, for example `x264enc`.
+    /// When it came into this state: the robot's clock, microseconds.
+    #[serde(default)]
+    pub since_us: i64,
+    /// What seems wrong with its pictures; absent when nothing does, or nobody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<PictureFault>,
+    /// The factory name of the encoder in use, for example `x264enc`; absent where the camera's
+    /// own stream is passed through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
     /// Frames encoded in the last second.
@@ -96,8 +103,32 @@ pub enum CameraState {
     Starting,
     /// Pictures come.
     Live,
-    /// No pictures come; it is tried again and again.
+    /// No pictures come, though the device is open; viewers see a slate.
+    Stalled,
+    /// The device is gone or broken; viewers see a slate, and it is opened again and again.
     Lost,
+    /// No encoder works for it; nothing can be shown before someone mends that.
+    Failed,
+    /// Switched off, by the config or at run time.
+    Off,
+    /// A state of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What seems wrong with the pictures of a camera that is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PictureFault {
+    /// The same picture again and again.
+    Frozen,
+    /// Everything is dark.
+    Black,
+    /// Hardly anything to be told apart: overexposed, or covered.
+    Blinded,
+    /// A fault of a later version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Where RTP timestamps and the robot's clock meet.
