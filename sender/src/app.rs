@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::camera::probe::Probe;
 use crate::camera::task::Camera;
 use crate::config::Config;
 use crate::session::policy::choose_cameras;
@@ -32,11 +33,12 @@ const STOPPING: Duration = Duration::from_millis(1500);
 
 /// Runs a robot until `shutdown` resolves, then ends its sessions and frees its cameras.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let probe = Arc::new(Probe::default());
     let meta = serde_json::to_value(meta(&config))?;
     let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Producer], meta: Some(meta) };
     let (link, mut link_events) = Link::start(config.signaling.url.clone(), status);
     let (changed_tx, mut changed) = watch::channel(());
-    let cameras = start_cameras(&config, &changed_tx);
+    let cameras = start_cameras(&config, &probe, &changed_tx)?;
     let (ended_tx, mut ended) = mpsc::channel(ENDED);
     let mut app = App {
         max_sessions: config.sessions.max,
@@ -98,10 +100,14 @@ fn meta(config: &Config) -> ProducerMeta {
 }
 
 /// Starts every camera; `changed` is told whenever the status of one changes.
-fn start_cameras(config: &Config, changed: &watch::Sender<()>) -> Vec<Camera> {
+fn start_cameras(
+    config: &Config,
+    probe: &Arc<Probe>,
+    changed: &watch::Sender<()>,
+) -> anyhow::Result<Vec<Camera>> {
     let mut cameras = Vec::new();
     for config in &config.camera {
-        let camera = Camera::start(config.clone());
+        let camera = Camera::start(config.clone(), probe.clone()).map_err(anyhow::Error::msg)?;
         let (mut status, changed) = (camera.status.clone(), changed.clone());
         tokio::spawn(async move {
             while status.changed().await.is_ok() {
@@ -110,7 +116,7 @@ fn start_cameras(config: &Config, changed: &watch::Sender<()>) -> Vec<Camera> {
         });
         cameras.push(camera);
     }
-    cameras
+    Ok(cameras)
 }
 
 /// Reads the host's figures once a second, away from the event loop: some sensors are slow.
@@ -202,7 +208,9 @@ impl App {
             .cameras
             .iter()
             .filter(|camera| chosen.contains(&camera.config.id))
-            .map(|camera| (camera.config.id.clone(), camera.stream.clone()))
+            .map(|camera| {
+                (camera.config.id.clone(), camera.stream().clone(), camera.demand.clone())
+            })
             .collect();
         let plan = SessionPlan {
             id: id.clone(),

@@ -117,14 +117,33 @@ pub fn choose(wanted: &str, installed: impl Fn(&str) -> bool) -> Result<&'static
     })
 }
 
+impl Parameters {
+    /// shim
+    pub fn of(camera: &crate::config::CameraConfig) -> Self {
+        Self {
+            bitrate_kbps: camera.bitrate_kbps,
+            fps: camera.fps,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
 impl Encoder {
+    /// shim
+    pub fn upload(&self) -> &'static str {
+        "videoconvert"
+    }
+    /// shim
+    pub fn input_caps(&self, width: u32, height: u32) -> String {
+        format!("{},width={width},height={height},pixel-aspect-ratio=1/1", self.input)
+    }
     /// Its part of the launch line, with the properties that it `has`.
     pub fn launch(&self, parameters: Parameters, has: impl Fn(&str) -> bool) -> String {
-        let mut launch = self.factory.to_owned();
+        let mut launch = format!("{} name=rovercast-encoder", self.factory);
         for (name, value) in self.properties.iter().filter(|(name, _)| has(name)) {
             launch.push_str(&format!(" {name}={}", value.text(parameters)));
         }
-        launch
+        launch + " ! " + self.output
     }
 }
 

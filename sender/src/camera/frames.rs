@@ -24,6 +24,11 @@ impl RateLimit {
         Self { interval: Duration::from_secs(1) / fps, due: Duration::ZERO }
     }
 
+    /// Changes the limit.
+    pub fn set_fps(&mut self, fps: u32) {
+        self.interval = Duration::from_secs(1) / fps;
+    }
+
     /// Whether the frame of this time passes. A frame may come a little early: cameras jitter.
     pub fn passes(&mut self, at: Duration) -> bool {
         if at + self.interval / 4 < self.due {

@@ -1,5 +1,6 @@
-//! A camera's pipeline as a launch line. Pure.
+//! A camera's pipelines as launch lines. Pure.
 
+use crate::camera::convert;
 use crate::camera::encoder::{Encoder, Parameters};
 use crate::config::{CameraConfig, Source};
 
@@ -7,39 +8,60 @@ use crate::config::{CameraConfig, Source};
 
 /// Where the source ends: frames are stamped, paced and counted here.
 pub const TAP: &str = "rovercast-tap";
-/// Between source and encoder: the newest frame wins.
-pub const QUEUE: &str = "rovercast-raw";
-/// The last element: encoded access units come out of it.
-pub const OUTPUT: &str = "rovercast-output";
-/// The sink behind it, which outlives the pipeline.
-pub const SINK: &str = "rovercast-sink";
+/// The exit of a source, and the entrance of an encoder.
+pub const FRAMES: &str = "rovercast-frames";
+/// The encoder itself.
+pub const ENCODER: &str = "rovercast-encoder";
+/// The exit of an encoder.
+pub const UNITS: &str = "rovercast-units";
 
-/// The launch line of a camera up to [`OUTPUT`]. `has` tells which properties the installed
-/// encoder knows.
-pub fn launch(
-    camera: &CameraConfig,
-    encoder: &Encoder,
-    cores: usize,
-    has: impl Fn(&str) -> bool,
-) -> String {
-    let CameraConfig { width, height, fps, bitrate_kbps, .. } = *camera;
-    let parameters = Parameters { bitrate_kbps, fps, cores };
+/// The launch line of a camera's source, to frames that this encoder takes.
+pub fn source(camera: &CameraConfig, row: &Encoder) -> String {
+    let CameraConfig { width, height, fps, .. } = *camera;
     [
-        source(camera),
+        origin(&camera.source, width, height, fps),
         format!("identity name={TAP} silent=true"),
-        format!("queue name={QUEUE} leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"),
-        "videoconvert".to_owned(),
-        "videoscale add-borders=true".to_owned(),
-        format!("{},width={width},height={height},pixel-aspect-ratio=1/1", encoder.input),
-        encoder.launch(parameters, has),
-        format!("capsfilter name={OUTPUT} caps={}", quoted(encoder.output)),
+        convert::transform(camera, row),
+        row.input_caps(width, height),
+        format!("appsink name={FRAMES} sync=false async=false"),
     ]
     .join(" ! ")
 }
 
-fn source(camera: &CameraConfig) -> String {
-    let CameraConfig { width, height, fps, .. } = camera;
-    match &camera.source {
+/// The launch line of a camera's encoder. `has` tells which properties the installed one knows.
+pub fn encoding(
+    camera: &CameraConfig,
+    row: &Encoder,
+    parameters: Parameters,
+    has: impl Fn(&str) -> bool,
+) -> String {
+    [
+        format!(
+            "appsrc name={FRAMES} caps={}",
+            quoted(&row.input_caps(camera.width, camera.height))
+        ),
+        row.launch(parameters, has),
+        format!("appsink name={UNITS} sync=false async=false"),
+    ]
+    .join(" ! ")
+}
+
+/// The launch line that turns a picture in plain memory (I420) into a frame that this encoder takes.
+pub fn upload(camera: &CameraConfig, row: &Encoder) -> String {
+    let CameraConfig { width, height, .. } = *camera;
+    [
+        format!(
+            "appsrc name={FRAMES} format=time caps=\"video/x-raw,format=I420,width={width},height={height},framerate=0/1\""
+        ),
+        row.upload().to_owned(),
+        row.input_caps(width, height),
+        format!("appsink name={UNITS} sync=false"),
+    ]
+    .join(" ! ")
+}
+
+fn origin(source: &Source, width: u32, height: u32, fps: u32) -> String {
+    match source {
         Source::Test { pattern } => format!(
             "videotestsrc is-live=true pattern={} \
              ! video/x-raw,format=I420,width={width},height={height},framerate={fps}/1",
@@ -66,41 +88,6 @@ fn source(camera: &CameraConfig) -> String {
 }
 
 /// A text as the launch syntax takes it, whatever is in it.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::camera::encoder::ENCODERS;
-    use crate::config::Config;
-
-    fn plan(source: &str) -> String {
-        let text = format!("[robot]\nid = \"r\"\n[[camera]]\nid = \"c\"\nsource = {source}\n");
-        let config = Config::parse("t", &text).unwrap();
-        launch(&config.camera[0], &ENCODERS[0], 2, |_| true)
-    }
-
-    #[test]
-    fn a_test_camera_delivers_its_size_by_itself() {
-        let plan = plan("{ type = \"test\", pattern = \"ball\" }");
-        let start = "videotestsrc is-live=true pattern=\"ball\" ! \
-                     video/x-raw,format=I420,width=640,height=480,framerate=30/1 ! identity name=rovercast-tap";
-        assert!(plan.starts_with(start), "{plan}");
-    }
-
-    #[test]
-    fn names_of_files_cannot_break_out() {
-        let plan = plan(r#"{ type = "file", path = 'a" ! fakesink \ b.mp4' }"#);
-        assert!(plan.starts_with(r#"filesrc location="a\" ! fakesink \\ b.mp4" ! "#), "{plan}");
-    }
-
-    #[test]
-    fn raw_frames_may_be_dropped_and_encoded_ones_never() {
-        let plan = plan("{ type = \"launch\", launch = \"videotestsrc ! \" }");
-        let (raw, encoded) = plan.split_once("x264enc").unwrap();
-        assert!(raw.starts_with("videotestsrc  ! identity"), "{raw}");
-        assert!(raw.contains("leaky=downstream") && !encoded.contains("queue"));
-    }
 }

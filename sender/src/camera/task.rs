@@ -1,33 +1,40 @@
-//! A camera's life: opened, watched, and opened again for as long as it takes.
+//! A camera's life: its encoder kept, its source opened, watched and opened again for as long as
+//! it takes. What is to be done is the supervisor's to say.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gst::prelude::*;
 use gst_utils::StreamProducer;
-use rovercast_peer::start::now_us;
-use rovercast_protocol::backoff::Backoff;
+use rovercast_peer::start::now;
 use rovercast_protocol::telemetry::CameraState;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::camera::pipeline::{CameraPipeline, Counters, PipelineEvent, on_buffers};
+use crate::camera::card;
+use crate::camera::counters::{Counters, Demand};
+use crate::camera::encoding::Encoding;
+use crate::camera::output::{Feed, Output};
 use crate::camera::plan;
-use crate::config::CameraConfig;
+use crate::camera::probe::Probe;
+use crate::camera::seam::{Attempt, Seam};
+use crate::camera::source::{SourceEvent, SourcePipeline, SourcePlan};
+use crate::camera::supervisor::{Command, Expectations, Input, LOOK, Supervisor};
+use crate::config::{CameraConfig, Source};
 
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+/// A slate is sent so often: a viewer who joins sees it at once, and it costs next to nothing.
+const SLATE: Duration = Duration::from_millis(200);
 
-/// A camera that gave nothing for this long is lost.
-const STALL: Duration = Duration::from_secs(2);
+/// An encoder that takes frames and gives nothing for this long is started anew.
+const ENCODER_STUCK: Duration = Duration::from_secs(3);
 
-/// A device may take this long to its first frame.
-const OPENING: Duration = Duration::from_secs(10);
+/// Requests that may wait for the camera; of more the newest are refused.
+const REQUESTS: usize = 16;
 
-/// How often the frames are looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// Events of the camera's pipelines that may wait. Of more the newest are lost: the first that
+/// ends an attempt is all that counts, and what is missed by it the supervisor sees for itself.
+const EVENTS: usize = 16;
 
 /// How a camera is, at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,54 +49,109 @@ pub struct Status {
     pub since_us: i64,
 }
 
-/// A camera: what the rest of the sender sees of it. Its stream goes on under the same
-/// [`StreamProducer`] however often the device is opened again.
+/// What can be changed while a camera runs; what is left out stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What the encoder may spend, in units of 1,000 bits per second.
+    pub bitrate_kbps: Option<u32>,
+    /// Frames per second, at most.
+    pub fps: Option<u32>,
+    /// Whether it is on.
+    pub enabled: Option<bool>,
+}
+
+/// What is asked of a camera's task.
+enum Request {
+    Change(Change),
+    Reconfigure(Box<CameraConfig>),
+    KeyFrame,
+    DeviceAppeared,
+}
+
+/// A camera: what the rest of the sender sees of it. Its stream goes on however often its source,
+/// its encoder or its config change.
 #[derive(Debug)]
 pub struct Camera {
     /// What the user wants of it.
     pub config: CameraConfig,
-    /// Its access units, for any number of sessions.
-    pub stream: StreamProducer,
     /// What flowed so far.
     pub counters: Arc<Counters>,
+    /// What is wanted of it.
+    pub demand: Arc<Demand>,
     /// How it is.
     pub status: watch::Receiver<Status>,
+    output: Arc<Output>,
+    requests: mpsc::Sender<Request>,
     task: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
 impl Camera {
-    /// Starts it. Failures of the device are its status, not an error here.
-    pub fn start(config: CameraConfig) -> Self {
-        let appsink = gst_app::AppSink::builder().name(plan::SINK).async_(false).build();
-        let settings = gst_utils::streamproducer::ProducerSettings { sync: false };
-        let stream = StreamProducer::with(&appsink, settings);
-        // The end of one attempt is not the end of the sessions.
-        stream.set_forward_events([]);
+    /// Starts it. Failures of device and encoder are its status; an error here is GStreamer's.
+    pub fn start(config: CameraConfig, probe: Arc<Probe>) -> Result<Self, String> {
         let counters = Arc::new(Counters::default());
-        if let Some(pad) = appsink.static_pad("sink") {
-            let counters = counters.clone();
-            on_buffers(&pad, move |buffer| {
-                counters.encoded.fetch_add(1, Ordering::Relaxed);
-                counters.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
-            });
-        }
-        let starting = Status {
-            state: CameraState::Starting,
-            reason: None,
-            encoder: None,
-            since_us: now_us(),
-        };
-        let (status_tx, status) = watch::channel(starting);
+        let output = Arc::new(Output::start(config.id.as_str(), &counters)?);
+        let demand = Demand::new(!config.on_demand, config.fps);
+        let (requests, requests_rx) = mpsc::channel(REQUESTS);
         let (stop, stop_rx) = watch::channel(false);
+        let (events, events_rx) = mpsc::channel(EVENTS);
+        let enabled = config.enabled;
+        let (supervisor, commands) = Supervisor::new(expectations(&config), enabled, now().into());
+        let (status_tx, status) = watch::channel(status_of(&supervisor, None));
         let life = Life {
             config: config.clone(),
-            appsink: appsink.upcast(),
+            probe,
+            seam: Arc::new(Seam::new(counters.clone())),
+            output: output.clone(),
             counters: counters.clone(),
+            demand: demand.clone(),
             status: status_tx,
+            supervisor,
+            events,
+            attempt: 0,
+            source: SourceSlot::Closed,
+            encoding: None,
+            feed: Feed::default(),
+            slate: None,
+            encoded: (0, Duration::ZERO),
+            stop: stop_rx.clone(),
         };
-        let task = tokio::spawn(life.run(stop_rx));
-        Self { config, stream, counters, status, task, stop }
+        let task = tokio::spawn(life.run(commands, requests_rx, events_rx, stop_rx));
+        Ok(Self { config, counters, demand, status, output, requests, task, stop })
+    }
+
+    /// Its access units, for any number of sessions.
+    pub fn stream(&self) -> &StreamProducer {
+        self.output.stream()
+    }
+
+    /// Changes it. False when it has too much to do already.
+    pub fn change(&self, change: Change) -> bool {
+        self.requests.try_send(Request::Change(change)).is_ok()
+    }
+
+    /// Gives it another config, with the same id and codec; sessions go on.
+    pub async fn reconfigure(&mut self, config: CameraConfig) {
+        self.config = config.clone();
+        let _ = self.requests.send(Request::Reconfigure(Box::new(config))).await;
+    }
+
+    /// Asks for a key frame. False when it has too much to do already.
+    pub fn request_key_frame(&self) -> bool {
+        self.requests.try_send(Request::KeyFrame).is_ok()
+    }
+
+    /// Tells it that some device was plugged in: it may be its own.
+    pub fn device_appeared(&self) {
+        let _ = self.requests.try_send(Request::DeviceAppeared);
+    }
+
+    /// The next key frame, once there is one; encoded for this if for nothing else.
+    pub async fn key_frame(&self) -> Option<gst::Sample> {
+        let _watching = self.demand.watch();
+        let key_frame = self.output.next_key_frame()?;
+        self.request_key_frame();
+        key_frame.await.ok()
     }
 
     /// Stops it, and returns when the device is free.
@@ -98,127 +160,392 @@ impl Camera {
         if self.task.await.is_err() {
             tracing::error!(camera = %self.config.id, "stopping the camera panicked");
         }
+        if spawn_blocking(move || self.output.stop()).await.is_err() {
+            tracing::error!("stopping a camera's output panicked");
+        }
     }
+}
+
+fn expectations(config: &CameraConfig) -> Expectations {
+    let listens = matches!(config.source, Source::Srt { .. } | Source::Rtmp { .. });
+    Expectations { fps: config.fps, listens }
+}
+
+fn status_of(supervisor: &Supervisor, encoder: Option<&'static str>) -> Status {
+    Status {
+        state: supervisor.told(),
+        reason: supervisor.reason().map(str::to_owned),
+        encoder,
+        since_us: supervisor.since().as_micros() as i64,
+    }
+}
+
+enum SourceSlot {
+    Closed,
+    /// Being opened; whether it is to be closed at once.
+    Opening {
+        unwanted: bool,
+    },
+    Open(SourcePipeline),
+}
+
+/// What the camera's pipelines tell its task.
+enum Event {
+    Opened(Result<SourcePipeline, String>),
+    Closed,
+    Source(Attempt, SourceEvent),
+    EncoderFailed(Feed, String),
 }
 
 struct Life {
     config: CameraConfig,
-    appsink: gst::Element,
+    probe: Arc<Probe>,
+    output: Arc<Output>,
+    seam: Arc<Seam>,
     counters: Arc<Counters>,
+    demand: Arc<Demand>,
     status: watch::Sender<Status>,
+    supervisor: Supervisor,
+    events: mpsc::Sender<Event>,
+    attempt: Attempt,
+    source: SourceSlot,
+    encoding: Option<Encoding>,
+    feed: Feed,
+    slate: Option<gst::Sample>,
+    /// How much was encoded when last looked at, and when that or the need for it changed.
+    encoded: (u64, Duration),
+    stop: watch::Receiver<bool>,
 }
 
 impl Life {
-    async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut backoff = Backoff::new(FIRST_RETRY, SLOWEST_RETRY);
-        loop {
-            let Some(reason) = self.attempt(&mut stop, &mut backoff).await else { return };
-            let lost = Status {
-                state: CameraState::Lost,
-                reason: Some(reason),
-                encoder: None,
-                since_us: now_us(),
-            };
-            if *self.status.borrow() != lost {
-                let reason = lost.reason.as_deref().unwrap_or_default();
-                tracing::warn!(camera = %self.config.id, "camera lost: {reason}; it is tried again");
-            }
-            self.status.send_if_modified(|status| {
-                let changed = *status != lost;
-                *status = lost;
-                changed
-            });
-            tokio::select! {
-                () = sleep(backoff.next(rand::random())) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
+    async fn run(
+        mut self,
+        commands: Vec<Command>,
+        mut requests: mpsc::Receiver<Request>,
+        mut events: mpsc::Receiver<Event>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        self.start_encoder().await;
+        if let Some(input) = self.carry_out(commands).await {
+            self.handle(input).await;
         }
-    }
-
-    /// One attempt, to its end. Returns why it ended; nothing when the camera is to stop.
-    async fn attempt(
-        &self,
-        stop: &mut watch::Receiver<bool>,
-        backoff: &mut Backoff,
-    ) -> Option<String> {
-        let (events_tx, mut events) = mpsc::channel(8);
-        let (config, appsink, counters) =
-            (self.config.clone(), self.appsink.clone(), self.counters.clone());
-        let started =
-            spawn_blocking(move || CameraPipeline::start(&config, &appsink, &counters, events_tx));
-        let pipeline = match started.await {
-            Ok(Ok(pipeline)) => pipeline,
-            Ok(Err(reason)) => return Some(told(&mut events).unwrap_or(reason)),
-            Err(error) => return Some(error.to_string()),
-        };
-        let ended = tokio::select! {
-            reason = self.watch(&pipeline, &mut events, backoff) => Some(reason),
-            _ = stop.wait_for(|stop| *stop) => None,
-        };
-        if spawn_blocking(move || pipeline.stop()).await.is_err() {
-            tracing::error!(camera = %self.config.id, "stopping the pipeline panicked");
-        }
-        ended
-    }
-
-    /// Watches a running pipeline until it has to end, and says why.
-    async fn watch(
-        &self,
-        pipeline: &CameraPipeline,
-        events: &mut mpsc::Receiver<PipelineEvent>,
-        backoff: &mut Backoff,
-    ) -> String {
-        let mut look = interval(LOOK);
-        // After a pause of the whole process the camera gets its time again.
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = self.counters.encoded.load(Ordering::Relaxed);
-        let (mut seen_at, mut live) = (Instant::now(), false);
+        let (mut look, mut slate) = (ticks(LOOK), ticks(SLATE));
         loop {
             tokio::select! {
-                event = events.recv() => match event {
-                    Some(PipelineEvent::Failed(reason)) => return reason,
-                    Some(PipelineEvent::FileEnded) => {
-                        if let Err(reason) = pipeline.rewind() {
-                            return reason;
-                        }
-                    }
-                    None => return "the pipeline is gone".to_owned(),
-                },
+                Some(event) = events.recv() => self.on_event(event).await,
+                Some(request) = requests.recv() => self.on_request(request).await,
                 _ = look.tick() => {
-                    let now = Instant::now();
-                    let encoded = self.counters.encoded.load(Ordering::Relaxed);
-                    let patience = if live { STALL } else { OPENING };
-                    if encoded != seen {
-                        (seen, seen_at) = (encoded, now);
-                        if !live {
-                            live = true;
-                            backoff.reset();
-                            self.live(pipeline.encoder());
-                        }
-                    } else if now.duration_since(seen_at) > patience {
-                        return format!("no picture for {} s", patience.as_secs());
+                    self.look_at_encoder().await;
+                    let seen = self.counters.seen.load(Ordering::Relaxed);
+                    self.handle(Input::Look(seen)).await;
+                }
+                _ = slate.tick(), if self.slate.is_some() => self.push_slate(),
+                () = stopped(&mut stop) => break,
+            }
+        }
+        self.end(&mut events).await;
+    }
+
+    async fn handle(&mut self, input: Input) {
+        let mut input = Some(input);
+        while let Some(happened) = input {
+            let commands = self.supervisor.handle(happened, now().into(), rand::random());
+            input = self.carry_out(commands).await;
+        }
+    }
+
+    /// Returns what comes of it at once.
+    async fn carry_out(&mut self, commands: Vec<Command>) -> Option<Input> {
+        let mut at_once = None;
+        // First, so that a slate tells the state of now, and viewers never learn of it later.
+        self.tell();
+        for command in commands {
+            match command {
+                Command::Open => self.open(),
+                Command::Close => at_once = self.close(),
+                Command::ShowSlate => self.show_slate().await,
+                Command::ShowCamera => {
+                    self.slate = None;
+                    self.seam.pass(self.attempt);
+                }
+            }
+        }
+        at_once
+    }
+
+    fn tell(&self) {
+        let encoder = self.encoding.as_ref().map(|encoding| encoding.row().factory);
+        let status = status_of(&self.supervisor, encoder);
+        let state_changed = self.status.borrow().state != status.state;
+        if state_changed {
+            let (camera, reason) = (&self.config.id, status.reason.as_deref().unwrap_or_default());
+            match status.state {
+                CameraState::Live => {
+                    tracing::info!(%camera, encoder = status.encoder.unwrap_or("none"), "camera live");
+                }
+                CameraState::Lost => {
+                    tracing::warn!(%camera, "camera lost: {reason}; it is tried again")
+                }
+                CameraState::Stalled => tracing::warn!(%camera, "camera stalled: {reason}"),
+                CameraState::Failed => tracing::error!(%camera, "camera failed: {reason}"),
+                CameraState::Off => tracing::info!(%camera, "camera off"),
+                CameraState::Starting | CameraState::Unknown => {}
+            }
+        }
+        self.status.send_if_modified(|told| {
+            let changed = *told != status;
+            *told = status;
+            changed
+        });
+    }
+
+    // --- the source ---------------------------------------------------------------------------
+
+    fn open(&mut self) {
+        let Some(encoding) = &self.encoding else { return };
+        self.attempt += 1;
+        let attempt = self.attempt;
+        self.source = SourceSlot::Opening { unwanted: false };
+        // A camera that was never lost needs no slate to be taken away first.
+        if self.slate.is_none() {
+            self.seam.pass(attempt);
+        }
+        let (seam, events) = (self.seam.clone(), self.events.clone());
+        let plan = SourcePlan {
+            camera: self.config.clone(),
+            launch: plan::source(&self.config, encoding.row()),
+            counters: self.counters.clone(),
+            demand: self.demand.clone(),
+            on_frame: Box::new(move |sample| seam.frame(attempt, sample)),
+            on_event: Arc::new(move |event| {
+                let _ = events.try_send(Event::Source(attempt, event));
+            }),
+        };
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let opened = spawn_blocking(move || SourcePipeline::start(plan)).await;
+            let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
+            let _ = events.send(Event::Opened(opened)).await;
+        });
+    }
+
+    fn close(&mut self) -> Option<Input> {
+        match std::mem::replace(&mut self.source, SourceSlot::Closed) {
+            SourceSlot::Open(pipeline) => self.free(pipeline),
+            SourceSlot::Opening { .. } => self.source = SourceSlot::Opening { unwanted: true },
+            SourceSlot::Closed => return Some(Input::Closed),
+        }
+        None
+    }
+
+    fn free(&self, pipeline: SourcePipeline) {
+        let (events, camera) = (self.events.clone(), self.config.id.clone());
+        tokio::spawn(async move {
+            if spawn_blocking(move || pipeline.stop()).await.is_err() {
+                tracing::error!(%camera, "closing the source panicked");
+            }
+            let _ = events.send(Event::Closed).await;
+        });
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Opened(opened) => {
+                let unwanted = matches!(self.source, SourceSlot::Opening { unwanted: true });
+                self.source = SourceSlot::Closed;
+                match opened {
+                    Ok(pipeline) if unwanted => self.free(pipeline),
+                    Ok(pipeline) => {
+                        self.source = SourceSlot::Open(pipeline);
+                        self.handle(Input::Opened).await;
                     }
+                    // Where it is unwanted, this is the end that was waited for.
+                    Err(_) if unwanted => self.handle(Input::Closed).await,
+                    Err(reason) => self.handle(Input::Failed(reason)).await,
+                }
+            }
+            Event::Closed => self.handle(Input::Closed).await,
+            Event::Source(attempt, _) if attempt != self.attempt => {}
+            Event::Source(_, SourceEvent::Failed(reason)) => {
+                self.handle(Input::Failed(reason)).await;
+            }
+            Event::Source(_, SourceEvent::FileEnded) => {
+                if let SourceSlot::Open(pipeline) = &self.source
+                    && let Err(reason) = pipeline.rewind()
+                {
+                    self.handle(Input::Failed(reason)).await;
+                }
+            }
+            Event::EncoderFailed(feed, reason) => {
+                if self.encoding.as_ref().is_some_and(|encoding| encoding.feed() == feed) {
+                    self.restart_encoder(&reason).await;
                 }
             }
         }
     }
 
-    fn live(&self, encoder: &'static str) {
-        tracing::info!(camera = %self.config.id, encoder, "camera live");
-        let live = Status {
-            state: CameraState::Live,
-            reason: None,
-            encoder: Some(encoder),
-            since_us: now_us(),
+    // --- the encoder --------------------------------------------------------------------------
+
+    /// Finds an encoder that works, and starts it. The camera fails when there is none.
+    async fn start_encoder(&mut self) {
+        let (probe, mut stop) = (self.probe.clone(), self.stop.clone());
+        let chosen = tokio::select! {
+            chosen = probe.choose(&self.config) => chosen,
+            () = stopped(&mut stop) => return,
         };
-        self.status.send_replace(live);
+        let row = match chosen {
+            Ok(row) => row,
+            Err(reason) => return self.handle(Input::NoEncoder(reason)).await,
+        };
+        self.feed.0 += 1;
+        let feed = self.feed;
+        let (config, output, counters) =
+            (self.config.clone(), self.output.clone(), self.counters.clone());
+        let events = self.events.clone();
+        let on_end = move |reason| {
+            let _ = events.try_send(Event::EncoderFailed(feed, reason));
+        };
+        let started =
+            spawn_blocking(move || Encoding::start(&config, row, feed, &output, &counters, on_end));
+        match started.await.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(encoding) => {
+                self.seam.lead_to(Some(encoding.input().clone()));
+                self.encoding = Some(encoding);
+                self.encoded.1 = now().into();
+            }
+            Err(reason) => {
+                self.handle(Input::NoEncoder(format!("{}: {reason}", row.factory))).await;
+            }
+        }
+    }
+
+    async fn stop_encoder(&mut self) {
+        self.seam.lead_to(None);
+        self.output.expect_nothing();
+        if let Some(encoding) = self.encoding.take()
+            && spawn_blocking(move || encoding.stop()).await.is_err()
+        {
+            tracing::error!(camera = %self.config.id, "stopping the encoder panicked");
+        }
+    }
+
+    async fn restart_encoder(&mut self, reason: &str) {
+        tracing::error!(camera = %self.config.id, "the encoder is started anew: {reason}");
+        self.stop_encoder().await;
+        self.start_encoder().await;
+    }
+
+    /// An encoder that hangs says nothing; that is seen by what does not come out of it.
+    async fn look_at_encoder(&mut self) {
+        let (now, encoded) = (Duration::from(now()), self.counters.encoded.load(Ordering::Relaxed));
+        let taken = self.counters.taken.load(Ordering::Relaxed);
+        let idle = !self.demand.is_wanted() || self.supervisor.told() != CameraState::Live;
+        if encoded != self.encoded.0 || idle || taken == 0 || self.encoding.is_none() {
+            self.encoded = (encoded, now);
+        } else if now.saturating_sub(self.encoded.1) > ENCODER_STUCK {
+            self.restart_encoder("it takes frames and gives nothing").await;
+        }
+    }
+
+    // --- the slate ----------------------------------------------------------------------------
+
+    async fn show_slate(&mut self) {
+        let last = self.seam.cut();
+        let Some(row) = self.encoding.as_ref().map(Encoding::row) else { return };
+        let card = card::Plan {
+            camera: self.config.clone(),
+            row,
+            state: self.supervisor.told(),
+            reason: self.supervisor.reason().unwrap_or_default().to_owned(),
+            // A slate of a slate would be no picture of the camera.
+            age: Duration::from(now()).saturating_sub(self.supervisor.since()),
+            last: if self.slate.is_some() { None } else { last },
+        };
+        match spawn_blocking(move || card.draw()).await {
+            Ok(Ok(slate)) => self.slate = Some(slate),
+            Ok(Err(reason)) => tracing::warn!(camera = %self.config.id, "no slate: {reason}"),
+            Err(_) => tracing::error!(camera = %self.config.id, "drawing the slate panicked"),
+        }
+        self.push_slate();
+    }
+
+    fn push_slate(&self) {
+        if let Some(slate) = self.slate.as_ref().filter(|_| self.demand.is_wanted()) {
+            self.seam.slate(slate);
+        }
+    }
+
+    // --- requests -----------------------------------------------------------------------------
+
+    async fn on_request(&mut self, request: Request) {
+        match request {
+            Request::KeyFrame => self.output.request_key_frame(),
+            Request::DeviceAppeared => self.handle(Input::DeviceAppeared).await,
+            Request::Change(change) => {
+                if let Some(bitrate_kbps) = change.bitrate_kbps {
+                    self.config.bitrate_kbps = bitrate_kbps;
+                    if let Some(encoding) = &self.encoding {
+                        encoding.set_bitrate(bitrate_kbps);
+                    }
+                }
+                if let Some(fps) = change.fps {
+                    self.demand.set_fps(fps);
+                }
+                if let Some(enabled) = change.enabled {
+                    if enabled && self.encoding.is_none() {
+                        self.start_encoder().await;
+                    }
+                    self.handle(Input::Enable(enabled)).await;
+                }
+            }
+            Request::Reconfigure(config) => self.reconfigure(*config).await,
+        }
+    }
+
+    async fn reconfigure(&mut self, config: CameraConfig) {
+        let enabled = config.enabled;
+        self.config = config;
+        self.demand.set_always(!self.config.on_demand);
+        self.demand.set_fps(self.config.fps);
+        self.seam.cut();
+        self.stop_encoder().await;
+        self.start_encoder().await;
+        if self.encoding.is_some() {
+            self.handle(Input::Enable(enabled)).await;
+            self.handle(Input::Changed(expectations(&self.config))).await;
+        }
+    }
+
+    /// Frees everything.
+    async fn end(mut self, events: &mut mpsc::Receiver<Event>) {
+        self.seam.cut();
+        let opening = matches!(self.source, SourceSlot::Opening { .. });
+        if let SourceSlot::Open(pipeline) = std::mem::replace(&mut self.source, SourceSlot::Closed)
+            && spawn_blocking(move || pipeline.stop()).await.is_err()
+        {
+            tracing::error!(camera = %self.config.id, "closing the source panicked");
+        }
+        while opening {
+            match events.recv().await {
+                Some(Event::Opened(Ok(pipeline))) => {
+                    let _ = spawn_blocking(move || pipeline.stop()).await;
+                    break;
+                }
+                Some(Event::Opened(..)) | None => break,
+                Some(_) => {}
+            }
+        }
+        self.stop_encoder().await;
     }
 }
 
-/// What the bus said before the attempt failed.
-fn told(events: &mut mpsc::Receiver<PipelineEvent>) -> Option<String> {
-    match events.try_recv() {
-        Ok(PipelineEvent::Failed(reason)) => Some(reason),
-        _ => None,
-    }
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Where nobody can stop it any more it is to stop, too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

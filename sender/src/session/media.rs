@@ -1,6 +1,6 @@
 //! The media of one session: for each camera a subscription, a payloader and a track.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use gst_app::AppSrc;
@@ -11,6 +11,7 @@ use rovercast_protocol::clock::{RtpAnchor, VIDEO_CLOCK_HZ};
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::keyframes::KeyFrameGate;
 
+use crate::camera::counters::{Demand, Watching};
 use crate::session::policy::KeyFrameRequests;
 
 /// The payload type of every track: they all carry the same codec with the same parameters.
@@ -28,6 +29,8 @@ const BACKLOG: gst::ClockTime = gst::ClockTime::from_mseconds(300);
 pub struct SentTrack {
     camera: CameraId,
     stream: StreamProducer,
+    demand: Arc<Demand>,
+    watching: Option<Watching>,
     appsrc: AppSrc,
     link: Option<ConsumptionLink>,
     timestamp_offset: u32,
@@ -40,6 +43,7 @@ impl SentTrack {
         connection: &Connection,
         camera: CameraId,
         stream: StreamProducer,
+        demand: Arc<Demand>,
     ) -> Result<Self, ConnectionError> {
         let (ssrc, timestamp_offset) = (rand::random::<u32>(), rand::random::<u32>());
         let appsrc = AppSrc::builder().format(gst::Format::Time).is_live(true).build();
@@ -66,7 +70,7 @@ impl SentTrack {
         connection.add_track(&payloader, &caps)?;
         close_gaps(&appsrc);
         limit_key_frames(&payloader);
-        Ok(Self { camera, stream, appsrc, link: None, timestamp_offset })
+        Ok(Self { camera, stream, demand, watching: None, appsrc, link: None, timestamp_offset })
     }
 
     /// Which camera it is.
@@ -81,12 +85,14 @@ impl SentTrack {
             Ok(link) => self.link = Some(link),
             Err(error) => tracing::error!(camera = %self.camera, %error, "no subscription"),
         }
+        self.watching = Some(self.demand.watch());
         request_key_frame(&self.stream);
     }
 
     /// Ends the subscription; the rest goes with the connection.
     pub fn stop(&mut self) {
         self.link = None;
+        self.watching = None;
     }
 
     /// Where this track's RTP timestamps stand at a time of the shared clock.

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until};
 
+use crate::camera::counters::Demand;
 use crate::session::media::SentTrack;
 use crate::session::policy::Liveness;
 
@@ -53,7 +54,7 @@ pub struct SessionPlan {
     /// Its id.
     pub id: SessionId,
     /// Its cameras, and where their access units come from.
-    pub cameras: Vec<(CameraId, StreamProducer)>,
+    pub cameras: Vec<(CameraId, StreamProducer, Arc<Demand>)>,
     /// How to connect.
     pub settings: ConnectionSettings,
     /// The robot's telemetry, serialized: each viewer gets the newest.
@@ -160,12 +161,12 @@ fn say_end(link: &Link, id: &SessionId, end: &End) {
 fn make(
     name: &str,
     settings: &ConnectionSettings,
-    cameras: Vec<(CameraId, StreamProducer)>,
+    cameras: Vec<(CameraId, StreamProducer, Arc<Demand>)>,
 ) -> Result<(Connection, Vec<SentTrack>), ConnectionError> {
     let connection = Connection::new(name, settings)?;
     let tracks = cameras
         .into_iter()
-        .map(|(camera, stream)| SentTrack::add(&connection, camera, stream))
+        .map(|(camera, stream, demand)| SentTrack::add(&connection, camera, stream, demand))
         .collect::<Result<_, _>>()?;
     Ok((connection, tracks))
 }

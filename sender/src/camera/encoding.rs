@@ -1,0 +1,114 @@
+//! A camera's encoder. It is kept while sources come and go: what it is fed always looks the same.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use gst::prelude::*;
+use gst_app::{AppLeakyType, AppSink, AppSinkCallbacks, AppSrc};
+
+use crate::camera::counters::Counters;
+use crate::camera::encoder::{Encoder, Parameters};
+use crate::camera::output::{Feed, Output};
+use crate::camera::{drive, launch, plan};
+use crate::config::CameraConfig;
+
+/// An encoder that runs.
+#[derive(Debug)]
+pub struct Encoding {
+    pipeline: gst::Pipeline,
+    input: AppSrc,
+    encoder: gst::Element,
+    row: &'static Encoder,
+    feed: Feed,
+}
+
+impl Encoding {
+    /// Builds and starts it. `on_end` is told, on a thread of GStreamer's, when it cannot go on.
+    /// The error is for people.
+    pub fn start(
+        camera: &CameraConfig,
+        row: &'static Encoder,
+        feed: Feed,
+        output: &Arc<Output>,
+        counters: &Arc<Counters>,
+        on_end: impl Fn(String) + Send + Sync + 'static,
+    ) -> Result<Self, String> {
+        let parameters = Parameters::of(camera);
+        let line = plan::encoding(camera, row, parameters, drive::installed(row)?);
+        tracing::debug!(camera = %camera.id, launch = %line, "encoder");
+        let pipeline = launch::parse(&line)?;
+        let encoder = launch::element(&pipeline, plan::ENCODER)?;
+        drive::verify(row, &encoder, parameters)?;
+        let input: AppSrc = launch::element(&pipeline, plan::FRAMES)?
+            .downcast()
+            .map_err(|_| "the encoder has no entrance")?;
+        // The newest frame wins: what waited longer would only be older.
+        input.set_leaky_type(AppLeakyType::Downstream);
+        input.set_max_buffers(1);
+        input.set_max_bytes(0);
+        input.set_is_live(true);
+        input.set_format(gst::Format::Time);
+        let taken = counters.clone();
+        if let Some(pad) = input.static_pad("src") {
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                taken.taken.fetch_add(1, Ordering::Relaxed);
+                gst::PadProbeReturn::Ok
+            });
+        }
+        let units: AppSink = launch::element(&pipeline, plan::UNITS)?
+            .downcast()
+            .map_err(|_| "the encoder has no exit")?;
+        let to = output.clone();
+        units.set_callbacks(
+            AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    to.push(feed, &sample);
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .build(),
+        );
+        launch::watch(&pipeline, on_end);
+        let this = Self { pipeline, input, encoder, row, feed };
+        match launch::play(&this.pipeline) {
+            Ok(()) => {
+                let encoder = this.encoder.downgrade();
+                output.expect(feed, move || {
+                    if let Some(encoder) = encoder.upgrade() {
+                        drive::request_key_frame(row, &encoder);
+                    }
+                });
+                Ok(this)
+            }
+            Err(reason) => {
+                this.stop();
+                Err(reason)
+            }
+        }
+    }
+
+    /// Its row in the table.
+    pub fn row(&self) -> &'static Encoder {
+        self.row
+    }
+
+    /// Which feed of the output it is.
+    pub fn feed(&self) -> Feed {
+        self.feed
+    }
+
+    /// Where frames go in.
+    pub fn input(&self) -> &AppSrc {
+        &self.input
+    }
+
+    /// Changes what it may spend, in units of 1,000 bits per second.
+    pub fn set_bitrate(&self, bitrate_kbps: u32) {
+        drive::set_bitrate(self.row, &self.encoder, bitrate_kbps);
+    }
+
+    /// Ends it. Blocks.
+    pub fn stop(self) {
+        launch::stop(&self.pipeline);
+    }
+}

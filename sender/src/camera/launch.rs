@@ -1,0 +1,52 @@
+//! Pipelines from launch lines, and what their buses say.
+
+use gst::prelude::*;
+use rovercast_peer::start::share_clock;
+
+/// Builds a pipeline on the shared clock. The error is for people.
+pub fn parse(launch: &str) -> Result<gst::Pipeline, String> {
+    let pipeline: gst::Pipeline = gst::parse::launch(launch)
+        .map_err(|error| format!("the pipeline cannot be built: {}", error.message()))?
+        .downcast()
+        .map_err(|_| {
+            "the launch fragment must make elements that link one to another".to_owned()
+        })?;
+    share_clock(&pipeline);
+    Ok(pipeline)
+}
+
+/// An element of it, by name.
+pub fn element(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element, String> {
+    pipeline.by_name(name).ok_or_else(|| format!("the pipeline has no element {name}"))
+}
+
+/// Tells of what ends the pipeline: an error, or the end of its stream. Called on GStreamer's
+/// threads.
+pub fn watch(pipeline: &gst::Pipeline, on_end: impl Fn(String) + Send + Sync + 'static) {
+    let Some(bus) = pipeline.bus() else { return };
+    bus.set_sync_handler(move |_, message| {
+        match message.view() {
+            gst::MessageView::Error(error) => on_end(error.error().to_string()),
+            gst::MessageView::Eos(_) => on_end("the source has ended".to_owned()),
+            _ => {}
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+/// Sets it going. Blocks while devices open. The reason of a failure comes by the bus.
+pub fn play(pipeline: &gst::Pipeline) -> Result<(), String> {
+    match pipeline.set_state(gst::State::Playing) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("the pipeline does not start".to_owned()),
+    }
+}
+
+/// Ends it, and frees its devices. Blocks until they are free.
+pub fn stop(pipeline: &gst::Pipeline) {
+    if let Some(bus) = pipeline.bus() {
+        bus.unset_sync_handler();
+        bus.set_flushing(true);
+    }
+    let _ = pipeline.set_state(gst::State::Null);
+}

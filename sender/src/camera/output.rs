@@ -1,0 +1,206 @@
+//! Where a camera's access units leave. It outlives every source and encoder of the camera, so
+//! that sessions notice nothing of their coming and going.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gst::prelude::*;
+use gst_utils::StreamProducer;
+use gst_utils::streamproducer::ProducerSettings;
+use rovercast_peer::start::share_clock;
+use tokio::sync::oneshot;
+
+use crate::camera::counters::Counters;
+
+/// So many may wait for a key frame at once.
+const WAITING: usize = 8;
+
+/// One that gives access units to an [`Output`]: an encoder, or a source whose stream is passed
+/// through. Later ones have greater numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Feed(pub u32);
+
+/// Which feed's access units pass: those of the newest from its first key frame on, and until then
+/// those of the one before, so that no decoder meets a gap. Pure.
+#[derive(Debug, Default)]
+struct FeedSwitch {
+    active: Feed,
+    wanted: Feed,
+}
+
+impl FeedSwitch {
+    /// Whether an access unit passes; whether it is the first of its feed.
+    fn passes(&mut self, feed: Feed, key_frame: bool) -> (bool, bool) {
+        let first = feed == self.wanted && self.active != feed && key_frame;
+        if first {
+            self.active = feed;
+        }
+        (feed == self.active, first)
+    }
+}
+
+/// What happens when a viewer asks for a key frame. Called on a thread of GStreamer's.
+type OnKeyFrameWanted = Box<dyn Fn() + Send + Sync>;
+
+struct State {
+    switch: FeedSwitch,
+    caps: Option<gst::Caps>,
+    on_key_frame_wanted: Option<OnKeyFrameWanted>,
+    /// Who waits for the next key frame.
+    waiting: Vec<oneshot::Sender<gst::Sample>>,
+}
+
+/// A camera's access units on their way to any number of sessions.
+pub struct Output {
+    pipeline: gst::Pipeline,
+    /// Linked to the sink, and in no element: whoever pushes does so on his own thread.
+    inlet: gst::Pad,
+    stream: StreamProducer,
+    state: Arc<Mutex<State>>,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output").field("inlet", &self.inlet).finish_non_exhaustive()
+    }
+}
+
+impl Output {
+    /// An output that runs. Ends by [`Output::stop`].
+    pub fn start(name: &str, counters: &Arc<Counters>) -> Result<Self, String> {
+        let pipeline = gst::Pipeline::with_name(name);
+        share_clock(&pipeline);
+        let appsink = gst_app::AppSink::builder().async_(false).build();
+        let stream = StreamProducer::with(&appsink, ProducerSettings { sync: false });
+        stream.set_forward_events([]);
+        pipeline.add(&appsink).map_err(|error| error.to_string())?;
+        let state = Arc::new(Mutex::new(State {
+            switch: FeedSwitch::default(),
+            caps: None,
+            on_key_frame_wanted: None,
+            waiting: Vec::new(),
+        }));
+        let wanted = state.clone();
+        let inlet = gst::Pad::builder(gst::PadDirection::Src)
+            .event_function(move |_, _, event| {
+                if gst_video::ForceKeyUnitEvent::is(&event) {
+                    let state = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(on_key_frame_wanted) = &state.on_key_frame_wanted {
+                        on_key_frame_wanted();
+                    }
+                }
+                true
+            })
+            .build();
+        let sink = appsink.static_pad("sink").ok_or("an appsink without pad")?;
+        let counted = counters.clone();
+        sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(buffer) = info.buffer() {
+                counted.encoded.fetch_add(1, Ordering::Relaxed);
+                counted.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        inlet.set_active(true).map_err(|error| error.to_string())?;
+        inlet.link(&sink).map_err(|error| error.to_string())?;
+        pipeline.set_state(gst::State::Playing).map_err(|error| error.to_string())?;
+        inlet.push_event(gst::event::StreamStart::new(name));
+        Ok(Self { pipeline, inlet, stream, state })
+    }
+
+    /// The stream that sessions subscribe to.
+    pub fn stream(&self) -> &StreamProducer {
+        &self.stream
+    }
+
+    /// From its first key frame on, this feed's access units pass and no others. Key frames are
+    /// asked of it by `on_key_frame_wanted`, which must not block.
+    pub fn expect(&self, feed: Feed, on_key_frame_wanted: impl Fn() + Send + Sync + 'static) {
+        let mut state = self.lock();
+        state.switch.wanted = feed;
+        state.on_key_frame_wanted = Some(Box::new(on_key_frame_wanted));
+    }
+
+    /// Asks for a key frame of whoever is expected to give one.
+    pub fn request_key_frame(&self) {
+        if let Some(on_key_frame_wanted) = &self.lock().on_key_frame_wanted {
+            on_key_frame_wanted();
+        }
+    }
+
+    /// The next key frame, when there is one. None when too many wait for it already.
+    pub fn next_key_frame(&self) -> Option<oneshot::Receiver<gst::Sample>> {
+        let (tx, rx) = oneshot::channel();
+        let mut state = self.lock();
+        state.waiting.retain(|waiting| !waiting.is_closed());
+        (state.waiting.len() < WAITING).then(|| {
+            state.waiting.push(tx);
+            rx
+        })
+    }
+
+    /// Nothing is to come for now.
+    pub fn expect_nothing(&self) {
+        self.lock().on_key_frame_wanted = None;
+    }
+
+    /// Takes an access unit of a feed, on the thread that made it.
+    pub fn push(&self, feed: Feed, sample: &gst::Sample) {
+        let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps_owned()) else {
+            return;
+        };
+        let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let mut state = self.lock();
+        let (passes, first) = state.switch.passes(feed, key_frame);
+        if !passes {
+            return;
+        }
+        let fresh = state.caps.as_ref() != Some(&caps);
+        if fresh {
+            state.caps = Some(caps.clone());
+        }
+        if key_frame {
+            for waiting in state.waiting.drain(..) {
+                let _ = waiting.send(sample.clone());
+            }
+        }
+        // Not locked while others' code runs: it may ask for a key frame at once.
+        drop(state);
+        if fresh || first {
+            self.inlet.push_event(gst::event::Caps::new(&caps));
+            let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+            self.inlet.push_event(gst::event::Segment::new(&segment));
+        }
+        // Refused only while it stops.
+        let _ = self.inlet.push(buffer);
+    }
+
+    /// Ends it.
+    pub fn stop(&self) {
+        self.expect_nothing();
+        let _ = self.pipeline.set_state(gst::State::Null);
+        let _ = self.inlet.set_active(false);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_takes_over_at_its_first_key_frame() {
+        let mut switch = FeedSwitch { active: Feed(1), wanted: Feed(1) };
+        assert_eq!(switch.passes(Feed(1), false), (true, false));
+        switch.wanted = Feed(2);
+        assert_eq!(switch.passes(Feed(2), false), (false, false), "a decoder could not show it");
+        assert_eq!(switch.passes(Feed(1), false), (true, false), "the old one fills the gap");
+        assert_eq!(switch.passes(Feed(2), true), (true, true));
+        assert_eq!(switch.passes(Feed(1), true), (false, false), "it is over");
+        assert_eq!(switch.passes(Feed(2), false), (true, false));
+    }
+}

@@ -1,0 +1,188 @@
+//! One attempt at a camera's source: its pipeline from the device to frames as the encoder wants
+//! them.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+use gst_app::{AppSink, AppSinkCallbacks};
+use rovercast_peer::start::now;
+
+use crate::camera::burn::burn_clock;
+use crate::camera::counters::{Counters, Demand};
+use crate::camera::frames::{RateLimit, capture_time};
+use crate::camera::{launch, plan};
+use crate::config::{CameraConfig, Source};
+
+/// What a source reports while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// It cannot go on; says why.
+    Failed(String),
+    /// A file came to its end and wants to start over.
+    FileEnded,
+}
+
+/// What a source needs of its camera.
+pub struct SourcePlan {
+    /// The camera's config.
+    pub camera: CameraConfig,
+    /// The launch line up to the frames.
+    pub launch: String,
+    /// What flows is counted here.
+    pub counters: Arc<Counters>,
+    /// What is wanted.
+    pub demand: Arc<Demand>,
+    /// Takes a frame, on the thread that made it.
+    pub on_frame: Box<dyn Fn(gst::Sample) + Send + Sync>,
+    /// Takes a report, on any thread; does not block.
+    pub on_event: Arc<dyn Fn(SourceEvent) + Send + Sync>,
+}
+
+/// A source that runs. Ends by [`SourcePipeline::stop`].
+#[derive(Debug)]
+pub struct SourcePipeline {
+    pipeline: gst::Pipeline,
+    tap: gst::Pad,
+}
+
+impl SourcePipeline {
+    /// Builds and starts it. Blocks while the device opens. The error is for people.
+    pub fn start(plan: SourcePlan) -> Result<Self, String> {
+        check(&plan.camera.source)?;
+        tracing::debug!(camera = %plan.camera.id, launch = %plan.launch, "source");
+        let pipeline = launch::parse(&plan.launch)?;
+        let tap = launch::element(&pipeline, plan::TAP)?
+            .static_pad("src")
+            .ok_or("the tap has no source pad")?;
+        let frames: AppSink = launch::element(&pipeline, plan::FRAMES)?
+            .downcast()
+            .map_err(|_| "the source has no exit")?;
+        let on_frame = plan.on_frame;
+        frames.set_callbacks(
+            AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    on_frame(sink.pull_sample().map_err(|_| gst::FlowError::Eos)?);
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .build(),
+        );
+        let on_end = plan.on_event.clone();
+        launch::watch(&pipeline, move |reason| on_end(SourceEvent::Failed(reason)));
+        tap_frames(&tap, &plan.camera, plan.counters, plan.demand, plan.on_event);
+        let this = Self { pipeline, tap };
+        match launch::play(&this.pipeline) {
+            Ok(()) => Ok(this),
+            Err(reason) => {
+                this.stop();
+                Err(reason)
+            }
+        }
+    }
+
+    /// Starts a file over; downstream notices nothing but the next frame.
+    pub fn rewind(&self) -> Result<(), String> {
+        let seek = gst::event::Seek::new(
+            1.0,
+            gst::SeekFlags::FLUSH,
+            gst::SeekType::Set,
+            gst::ClockTime::ZERO,
+            gst::SeekType::None,
+            gst::ClockTime::NONE,
+        );
+        let upstream = self.tap.parent_element().and_then(|tap| tap.static_pad("sink"));
+        if upstream.is_some_and(|sink| sink.push_event(seek)) {
+            Ok(())
+        } else {
+            Err("the file cannot be played from its start again: it is not seekable".to_owned())
+        }
+    }
+
+    /// Frees the device. Blocks until it is free.
+    pub fn stop(self) {
+        launch::stop(&self.pipeline);
+    }
+}
+
+/// What can be told better before GStreamer fails on it.
+fn check(source: &Source) -> Result<(), String> {
+    let (path, what): (&Path, _) = match source {
+        Source::File { path } => (path, "file"),
+        Source::V4l2 { device, .. } => (device, "device"),
+        Source::Stereo { left, right } => return check(left).and_then(|()| check(right)),
+        _ => return Ok(()),
+    };
+    match path.metadata() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("the {what} {} cannot be used: {error}", path.display())),
+    }
+}
+
+/// Stamps frames with the shared clock, drops those that nobody wants, burns the clock into test
+/// pictures, and turns the end of a file into an event instead of the end of everything.
+fn tap_frames(
+    tap: &gst::Pad,
+    camera: &CameraConfig,
+    counters: Arc<Counters>,
+    demand: Arc<Demand>,
+    on_event: Arc<dyn Fn(SourceEvent) + Send + Sync>,
+) {
+    let burns_clock = matches!(camera.source, Source::Test { .. });
+    let loops = matches!(camera.source, Source::File { .. });
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    let mut limit = RateLimit::new(demand.fps());
+    let mut video = None;
+    let kinds = gst::PadProbeType::BUFFER
+        | gst::PadProbeType::EVENT_DOWNSTREAM
+        | gst::PadProbeType::EVENT_FLUSH;
+    let state = Mutex::new(move |info: &mut gst::PadProbeInfo<'_>| {
+        match &mut info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                counters.seen.fetch_add(1, Ordering::Relaxed);
+                let now = now();
+                let stamped = buffer.pts().and_then(|pts| segment.to_running_time(pts));
+                let at = capture_time(stamped.map(Into::into), now.into());
+                limit.set_fps(demand.fps());
+                if !limit.passes(at) || !demand.is_wanted() {
+                    return gst::PadProbeReturn::Drop;
+                }
+                let buffer = buffer.make_mut();
+                buffer.set_pts(gst::ClockTime::from_nseconds(at.as_nanos() as u64));
+                buffer.set_dts(None);
+                if let Some(video) = video.as_ref().filter(|_| burns_clock) {
+                    burn_clock(buffer, video, now);
+                }
+            }
+            Some(gst::PadProbeData::Event(event)) => match event.view() {
+                gst::EventView::Caps(caps) => {
+                    video = gst_video::VideoInfo::from_caps(caps.caps()).ok();
+                }
+                gst::EventView::Segment(new) => {
+                    if let Some(time) = new.segment().downcast_ref::<gst::ClockTime>() {
+                        segment = time.clone();
+                    }
+                    let seqnum = event.seqnum();
+                    // From here on a buffer's time is the shared clock's.
+                    let plain = gst::FormattedSegment::<gst::ClockTime>::new();
+                    *event = gst::event::Segment::builder(&plain).seqnum(seqnum).build();
+                }
+                gst::EventView::Eos(_) if loops => {
+                    on_event(SourceEvent::FileEnded);
+                    return gst::PadProbeReturn::Drop;
+                }
+                // The seek to a file's start concerns the source alone.
+                gst::EventView::FlushStart(_) | gst::EventView::FlushStop(_) if loops => {
+                    return gst::PadProbeReturn::Drop;
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+    tap.add_probe(kinds, move |_, info| match state.lock() {
+        Ok(mut on_data) => on_data(info),
+        Err(_) => gst::PadProbeReturn::Drop,
+    });
+}
