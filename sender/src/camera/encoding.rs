@@ -1,7 +1,7 @@
 //! A camera's encoder. It is kept while sources come and go: what it is fed always looks the same.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gst::prelude::*;
 use gst_app::{AppLeakyType, AppSink, AppSinkCallbacks, AppSrc};
@@ -58,11 +58,13 @@ impl Encoding {
         let units: AppSink = launch::element(&pipeline, plan::UNITS)?
             .downcast()
             .map_err(|_| "the encoder has no exit")?;
-        let to = output.clone();
+        let (to, begun) = (output.clone(), Arc::new(AtomicBool::new(false)));
+        let begins = begun.clone();
         units.set_callbacks(
             AppSinkCallbacks::builder()
                 .new_sample(move |sink| {
                     let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    begins.store(true, Ordering::Relaxed);
                     to.push(feed, &sample);
                     Ok(gst::FlowSuccess::Ok)
                 })
@@ -74,7 +76,10 @@ impl Encoding {
             Ok(()) => {
                 let encoder = this.encoder.downgrade();
                 output.expect(feed, move || {
-                    if let Some(encoder) = encoder.upgrade() {
+                    // The first frame is a key frame anyway; asked for one before that, GStreamer
+                    // 1.22 takes it for so late that it never grants another.
+                    let begun = begun.load(Ordering::Relaxed);
+                    if let Some(encoder) = encoder.upgrade().filter(|_| begun) {
                         drive::request_key_frame(row, &encoder);
                     }
                 });

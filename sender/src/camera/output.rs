@@ -30,13 +30,12 @@ struct FeedSwitch {
 }
 
 impl FeedSwitch {
-    /// Whether an access unit passes; whether it is the first of its feed.
-    fn passes(&mut self, feed: Feed, key_frame: bool) -> (bool, bool) {
-        let first = feed == self.wanted && self.active != feed && key_frame;
-        if first {
+    /// Whether an access unit passes.
+    fn passes(&mut self, feed: Feed, key_frame: bool) -> bool {
+        if feed == self.wanted && key_frame {
             self.active = feed;
         }
-        (feed == self.active, first)
+        feed == self.active
     }
 }
 
@@ -46,6 +45,7 @@ type OnKeyFrameWanted = Box<dyn Fn() + Send + Sync>;
 struct State {
     switch: FeedSwitch,
     caps: Option<gst::Caps>,
+    segment: Option<gst::Segment>,
     on_key_frame_wanted: Option<OnKeyFrameWanted>,
     /// Who waits for the next key frame.
     waiting: Vec<oneshot::Sender<gst::Sample>>,
@@ -78,6 +78,7 @@ impl Output {
         let state = Arc::new(Mutex::new(State {
             switch: FeedSwitch::default(),
             caps: None,
+            segment: None,
             on_key_frame_wanted: None,
             waiting: Vec::new(),
         }));
@@ -152,13 +153,18 @@ impl Output {
         };
         let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let mut state = self.lock();
-        let (passes, first) = state.switch.passes(feed, key_frame);
-        if !passes {
+        if !state.switch.passes(feed, key_frame) {
             return;
         }
-        let fresh = state.caps.as_ref() != Some(&caps);
-        if fresh {
-            state.caps = Some(caps.clone());
+        let new_caps = (state.caps.as_ref() != Some(&caps)).then(|| caps.clone());
+        // Encoders shift times and segment alike.
+        let new_segment = sample.segment().filter(|new| state.segment.as_ref() != Some(*new));
+        let new_segment = new_segment.cloned();
+        if new_caps.is_some() {
+            state.caps.clone_from(&new_caps);
+        }
+        if new_segment.is_some() {
+            state.segment.clone_from(&new_segment);
         }
         if key_frame {
             for waiting in state.waiting.drain(..) {
@@ -167,9 +173,10 @@ impl Output {
         }
         // Not locked while others' code runs: it may ask for a key frame at once.
         drop(state);
-        if fresh || first {
+        if let Some(caps) = new_caps {
             self.inlet.push_event(gst::event::Caps::new(&caps));
-            let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        }
+        if let Some(segment) = new_segment {
             self.inlet.push_event(gst::event::Segment::new(&segment));
         }
         // Refused only while it stops.
@@ -195,12 +202,12 @@ mod tests {
     #[test]
     fn a_feed_takes_over_at_its_first_key_frame() {
         let mut switch = FeedSwitch { active: Feed(1), wanted: Feed(1) };
-        assert_eq!(switch.passes(Feed(1), false), (true, false));
+        assert!(switch.passes(Feed(1), false));
         switch.wanted = Feed(2);
-        assert_eq!(switch.passes(Feed(2), false), (false, false), "a decoder could not show it");
-        assert_eq!(switch.passes(Feed(1), false), (true, false), "the old one fills the gap");
-        assert_eq!(switch.passes(Feed(2), true), (true, true));
-        assert_eq!(switch.passes(Feed(1), true), (false, false), "it is over");
-        assert_eq!(switch.passes(Feed(2), false), (true, false));
+        assert!(!switch.passes(Feed(2), false), "a decoder could not show it");
+        assert!(switch.passes(Feed(1), false), "the old one fills the gap");
+        assert!(switch.passes(Feed(2), true));
+        assert!(!switch.passes(Feed(1), true), "it is over");
+        assert!(switch.passes(Feed(2), false));
     }
 }
