@@ -13,6 +13,7 @@ use rovercast_receiver::app::{self, Settings};
 use rovercast_receiver::output::Output;
 use rovercast_receiver::report::Reports;
 use rovercast_receiver::robots;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Shows a robot's cameras. Without --robot, lists the robots that are on-line.
 #[derive(Debug, Parser)]
@@ -86,9 +87,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         stop_tx.send_replace(true);
     })
     .context("cannot handle Ctrl-C")?;
-    let outcome = runtime.block_on(app::run(settings, reports, async move {
-        let _ = stop.wait_for(|stop| *stop).await;
-    }));
+    let outcome = runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => {}
+                _ = terminated.recv() => {}
+            }
+        };
+        app::run(settings, reports, shutdown).await
+    });
     runtime.shutdown_background();
     outcome
 }

@@ -258,10 +258,9 @@ impl Config {
                 &key("controls"),
                 "names are letters, digits, '-' and '_'",
             );
-            let names = encoder::names();
-            let known = names.contains(&camera.encoder.as_str());
-            let remedy = format!("{:?} is not known: use {}", camera.encoder, names.join(", "));
-            check(known, &key("encoder"), &remedy);
+            if let Err(remedy) = encoder::check(camera.codec, &camera.encoder) {
+                check(false, &key("encoder"), &remedy);
+            }
         }
         problems
     }
@@ -320,7 +319,7 @@ mod tests {
         ] {
             assert!(said.contains(&format!("s.toml: {key}: ")), "{key} in\n{said}");
         }
-        assert!(said.contains("auto, x264enc, openh264enc"), "{said}");
+        assert!(said.contains("x264enc, openh264enc"), "{said}");
     }
 
     #[test]

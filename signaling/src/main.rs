@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use rovercast_signaling::{Config, Server, Settings};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Introduces robots to viewers over WebSocket and serves the browser viewer.
@@ -63,12 +64,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let handler = move || {
         let _ = stop.try_send(());
     };
-    ctrlc::set_handler(handler).context("cannot listen to SIGINT and SIGTERM")?;
+    ctrlc::set_handler(handler).context("cannot listen to SIGINT")?;
+    let mut terminated = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
     let server = Server::bind(config).await?;
     // Whoever started the program may not care to read it.
     let _ = writeln!(std::io::stdout(), "listening on http://{}", server.local_addr());
     let shutdown = async {
-        stopped.recv().await;
+        tokio::select! {
+            _ = stopped.recv() => {}
+            _ = terminated.recv() => {}
+        }
     };
     server.run(shutdown).await;
     Ok(())

@@ -1,25 +1,97 @@
-//! The encoders, one row of data each, the best first. Pure.
+//! The encoders: what one row of the table says, and the launch line that comes of it. Pure.
+
+mod level;
+mod table;
+
+use rovercast_protocol::codec::Codec;
+
+pub use table::ENCODERS;
 
 /// The name in the config that leaves the choice to us.
 pub const AUTO: &str = "auto";
 
+/// The name of the encoder's element in its pipeline.
+pub const ELEMENT: &str = "rovercast-encoder";
+
 /// One encoder and how to drive it at low latency.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Encoder {
     /// Its factory name.
     pub factory: &'static str,
-    /// The caps that it wants in front of it, without size.
-    pub input: &'static str,
+    /// What it makes.
+    pub codec: Codec,
+    /// What stands in front of it, and with that the memory that its frames lie in.
+    pub converter: Converter,
+    /// The pixel format of its frames.
+    pub format: &'static str,
     /// Its properties; those that the installed version lacks are left out.
-    pub properties: &'static [(&'static str, Value)],
-    /// The caps that it must produce.
+    pub properties: &'static [Property],
+    /// How it is asked for a key frame.
+    pub key_frame: KeyFrame,
+    /// Whether parameter sets come with every key frame.
+    pub parameter_sets: ParameterSets,
+    /// The caps that it must produce, without the level.
     pub output: &'static str,
+    /// Whether the caps must name the level: it would take the lowest otherwise.
+    pub needs_level: bool,
+    /// The pictures that it takes.
+    pub limits: Limits,
     /// Debian's package with it.
     pub package: &'static str,
 }
 
+/// What converts pictures into what an encoder takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Converter {
+    /// The processor: `videoscale` and `videoconvert`.
+    Software,
+    /// The image processor of a Raspberry Pi: `v4l2convert`.
+    V4l2,
+    /// That of a Jetson: `nvvidconv`.
+    Nvvidconv,
+    /// An NVIDIA GPU: `cudaupload` and `cudaconvertscale`.
+    Cuda,
+    /// An Intel or AMD GPU: `vapostproc`.
+    Va,
+}
+
+/// Where the pixels of a frame lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// In plain memory.
+    System,
+    /// In a Jetson's `NvBufSurface`.
+    Nvmm,
+    /// In an NVIDIA GPU.
+    Cuda,
+    /// In an Intel or AMD GPU.
+    Va,
+}
+
+/// A property and when it is set. It is always left out where the element lacks it.
+#[derive(Debug, PartialEq)]
+pub struct Property {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is set to.
+    pub value: Value,
+    /// The generation of the element that it is for.
+    pub when: When,
+}
+
+/// Generations of an element differ in their properties.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum When {
+    /// For all of them.
+    Always,
+    /// For those that have this property, too.
+    With(&'static str),
+    /// For those that lack this one.
+    Without(&'static str),
+}
+
 /// What a property is set to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {
     /// Always the same.
     Fixed(&'static str),
@@ -27,21 +99,70 @@ pub enum Value {
     BitrateBps,
     /// The bitrate, in 1,000 bits per second.
     BitrateKbps,
-    /// The most frames between two key frames: long, since viewers ask for theirs.
-    KeyFrameInterval,
+    /// The most frames between two key frames, but no more than this: long, since viewers ask for
+    /// theirs.
+    KeyFrameInterval(u32),
     /// Slices encoded side by side.
     Threads,
     /// The rate control's buffer, in milliseconds: two frames.
     BufferMs,
+    /// The same, in 1,000 bits.
+    BufferKbit,
+    /// The same, in bits.
+    BufferBits,
+    /// The controls of a V4L2 encoder, which has no properties for them.
+    V4l2Controls,
+}
+
+/// How an encoder is asked for a key frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFrame {
+    /// By GStreamer's upstream event.
+    Event,
+    /// By setting this property to true where the element has it, else by the event.
+    Property(&'static str),
+    /// By this control before this version of GStreamer, which ignores the event; then by the event.
+    Control {
+        /// The V4L2 control.
+        name: &'static str,
+        /// The first version that obeys the event.
+        until: (u32, u32, u32),
+    },
+}
+
+/// Who repeats the parameter sets at each key frame: viewers join there. Never the payloader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParameterSets {
+    /// The encoder, by itself or by one of its fixed properties; or there are none.
+    Encoder,
+    /// The encoder where it has this property, which is set to true, else a parser behind it.
+    Property(&'static str),
+    /// A parser behind it.
+    Parser,
+}
+
+/// The pictures that an encoder takes, as far as that is known beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The smallest width and height.
+    pub min: (u32, u32),
+    /// The largest.
+    pub max: (u32, u32),
+    /// Macroblocks of 16x16 pixels in each second.
+    pub macroblocks_per_s: u32,
 }
 
 /// What the values are made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameters {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Frames per second, above 0.
+    pub fps: u32,
     /// Bits per second, in units of 1,000.
     pub bitrate_kbps: u32,
-    /// Frames per second.
-    pub fps: u32,
     /// Cores of the host.
     pub cores: usize,
 }
@@ -55,141 +176,334 @@ const MAX_SLICES: usize = 4;
 /// Frames that the rate control may borrow from.
 const BUFFER_FRAMES: u32 = 2;
 
-/// Every H.264 stream leaves as whole access units that any decoder takes.
-const H264: &str =
-    "video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au";
-
-/// Joins in a burst share a key frame; a join after it gets one at once.
-const SHARE_KEY_FRAMES: (&str, Value) = ("min-force-key-unit-interval", Value::Fixed("100000000"));
-
-/// The table.
-pub const ENCODERS: &[Encoder] = &[
-    Encoder {
-        factory: "x264enc",
-        input: "video/x-raw,format=I420",
-        properties: &[
-            ("tune", Value::Fixed("zerolatency")),
-            ("speed-preset", Value::Fixed("ultrafast")),
-            ("bframes", Value::Fixed("0")),
-            ("rc-lookahead", Value::Fixed("0")),
-            ("sync-lookahead", Value::Fixed("0")),
-            ("sliced-threads", Value::Fixed("true")),
-            ("threads", Value::Threads),
-            ("key-int-max", Value::KeyFrameInterval),
-            ("bitrate", Value::BitrateKbps),
-            ("vbv-buf-capacity", Value::BufferMs),
-            SHARE_KEY_FRAMES,
-        ],
-        output: H264,
-        package: "gstreamer1.0-plugins-ugly",
-    },
-    Encoder {
-        factory: "openh264enc",
-        input: "video/x-raw,format=I420",
-        properties: &[
-            ("usage-type", Value::Fixed("camera")),
-            ("complexity", Value::Fixed("low")),
-            ("rate-control", Value::Fixed("bitrate")),
-            ("slice-mode", Value::Fixed("n-slices")),
-            ("num-slices", Value::Threads),
-            ("scene-change-detection", Value::Fixed("false")),
-            ("gop-size", Value::KeyFrameInterval),
-            ("bitrate", Value::BitrateBps),
-            SHARE_KEY_FRAMES,
-        ],
-        output: H264,
-        package: "gstreamer1.0-plugins-bad",
-    },
-];
-
-/// What may stand for `encoder` in the config.
-pub fn names() -> Vec<&'static str> {
-    std::iter::once(AUTO).chain(ENCODERS.iter().map(|row| row.factory)).collect()
+/// The rows for a codec, the best first: all of them for [`AUTO`], else the one with this factory
+/// name.
+pub fn candidates(codec: Codec, wanted: &str) -> impl Iterator<Item = &'static Encoder> + use<'_> {
+    ENCODERS
+        .iter()
+        .filter(move |row| row.codec == codec && (wanted == AUTO || row.factory == wanted))
 }
 
-/// The row to use: the wanted one, or the best that is `installed`. The error says what to do.
-pub fn choose(wanted: &str, installed: impl Fn(&str) -> bool) -> Result<&'static Encoder, String> {
-    let candidates = || ENCODERS.iter().filter(|row| wanted == AUTO || row.factory == wanted);
-    candidates().find(|row| installed(row.factory)).ok_or_else(|| {
-        let missing: Vec<_> =
-            candidates().map(|row| format!("{} ({})", row.factory, row.package)).collect();
-        format!("no encoder: install {}", missing.join(" or "))
+/// Whether an encoder may stand in the config beside a codec. The error is the remedy.
+pub fn check(codec: Codec, wanted: &str) -> Result<(), String> {
+    if wanted == AUTO || candidates(codec, wanted).next().is_some() {
+        return Ok(());
+    }
+    let names: Vec<_> = candidates(codec, AUTO).map(|row| row.factory).collect();
+    let names = format!("{AUTO}, {}", names.join(", "));
+    Err(match ENCODERS.iter().find(|row| row.factory == wanted) {
+        Some(other) => format!(
+            "{wanted:?} makes {}, not {codec}: use {names}, or set codec = \"{}\"",
+            other.codec, other.codec
+        ),
+        None => format!("{wanted:?} is not known: use {names}"),
     })
 }
 
-impl Parameters {
-    /// shim
-    pub fn of(camera: &crate::config::CameraConfig) -> Self {
-        Self {
-            bitrate_kbps: camera.bitrate_kbps,
-            fps: camera.fps,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+impl Encoder {
+    /// Where the pixels of its frames lie.
+    pub fn memory(&self) -> Memory {
+        match self.converter {
+            Converter::Software | Converter::V4l2 => Memory::System,
+            Converter::Nvvidconv => Memory::Nvmm,
+            Converter::Cuda => Memory::Cuda,
+            Converter::Va => Memory::Va,
         }
+    }
+
+    /// The caps of its frames, for a filter behind a converter: no rate, since that of a camera
+    /// may vary, and the colorimetry that the camera has.
+    pub fn input_caps(&self, width: u32, height: u32) -> String {
+        raw_caps(self.memory(), self.format, width, height)
+    }
+
+    /// The caps of its frames as it gets them, without colorimetry. Every encoder here wants a
+    /// rate: rate control counts in frames, and V4L2 refuses caps without. It is the highest.
+    pub fn frame_caps(&self, width: u32, height: u32, fps: u32) -> String {
+        let caps = self.input_caps(width, height);
+        format!("{caps},framerate={fps}/1,interlace-mode=progressive")
+    }
+
+    /// The elements that turn a picture of plain I420, of the right size, into a frame for it.
+    pub fn upload(&self) -> &'static str {
+        match self.converter {
+            Converter::Software | Converter::V4l2 => "videoconvert",
+            Converter::Nvvidconv => "nvvidconv",
+            Converter::Cuda => "videoconvert ! video/x-raw,format=NV12 ! cudaupload",
+            Converter::Va => "vapostproc",
+        }
+    }
+
+    /// Its part of the launch line, from raw frames to access units with parameter sets. `has`
+    /// tells which properties the installed element has.
+    pub fn launch(&self, parameters: Parameters, has: impl Fn(&str) -> bool) -> String {
+        let mut launch = format!("{} name={ELEMENT}", self.factory);
+        for (name, text) in self.settings(parameters, &has) {
+            launch.push_str(&format!(" {name}=\"{text}\""));
+        }
+        let output = self.output_caps(parameters);
+        launch.push_str(&format!(" ! {output}"));
+        let parser = match self.parameter_sets {
+            ParameterSets::Encoder => false,
+            ParameterSets::Property(name) => !has(name),
+            ParameterSets::Parser => true,
+        };
+        if parser {
+            let codec = self.codec.name();
+            launch.push_str(&format!(" ! {codec}parse config-interval=-1 ! {}", self.output));
+        }
+        launch
+    }
+
+    /// Its properties with their values as text, in the order in which they are set.
+    pub fn settings(
+        &self,
+        parameters: Parameters,
+        has: impl Fn(&str) -> bool,
+    ) -> Vec<(&'static str, String)> {
+        let applies = |property: &&Property| {
+            let generation = match property.when {
+                When::Always => true,
+                When::With(other) => has(other),
+                When::Without(other) => !has(other),
+            };
+            generation && has(property.name)
+        };
+        let mut settings: Vec<_> = self
+            .properties
+            .iter()
+            .filter(applies)
+            .map(|property| (property.name, property.value.text(parameters)))
+            .collect();
+        if let ParameterSets::Property(name) = self.parameter_sets
+            && has(name)
+        {
+            settings.push((name, "true".to_owned()));
+        }
+        settings
+    }
+
+    /// Whether it takes such pictures. The error says what it takes.
+    pub fn fits(&self, width: u32, height: u32, fps: u32) -> Result<(), String> {
+        let Limits { min, max, macroblocks_per_s } = self.limits;
+        if width < min.0 || height < min.1 {
+            return Err(format!("it takes pictures from {}x{} pixels on", min.0, min.1));
+        }
+        if width > max.0 || height > max.1 {
+            return Err(format!("it takes pictures up to {}x{} pixels", max.0, max.1));
+        }
+        let frame = level::macroblocks(width, height);
+        if frame.saturating_mul(fps) > macroblocks_per_s {
+            let most = macroblocks_per_s / frame;
+            return Err(format!("it encodes at most {most} frames/s of {width}x{height} pixels"));
+        }
+        Ok(())
+    }
+
+    fn output_caps(&self, parameters: Parameters) -> String {
+        if !self.needs_level {
+            return self.output.to_owned();
+        }
+        format!("{},level=(string){}", self.output, level::h264(parameters))
     }
 }
 
-impl Encoder {
-    /// shim
-    pub fn upload(&self) -> &'static str {
-        "videoconvert"
-    }
-    /// shim
-    pub fn input_caps(&self, width: u32, height: u32) -> String {
-        format!("{},width={width},height={height},pixel-aspect-ratio=1/1", self.input)
-    }
-    /// Its part of the launch line, with the properties that it `has`.
-    pub fn launch(&self, parameters: Parameters, has: impl Fn(&str) -> bool) -> String {
-        let mut launch = format!("{} name=rovercast-encoder", self.factory);
-        for (name, value) in self.properties.iter().filter(|(name, _)| has(name)) {
-            launch.push_str(&format!(" {name}={}", value.text(parameters)));
-        }
-        launch + " ! " + self.output
-    }
+/// The caps of raw frames of square pixels.
+pub fn raw_caps(memory: Memory, format: &str, width: u32, height: u32) -> String {
+    let feature = match memory {
+        Memory::System => "",
+        Memory::Nvmm => "(memory:NVMM)",
+        Memory::Cuda => "(memory:CUDAMemory)",
+        Memory::Va => "(memory:VAMemory)",
+    };
+    format!(
+        "video/x-raw{feature},format={format},width={width},height={height},pixel-aspect-ratio=1/1"
+    )
 }
 
 impl Value {
-    fn text(self, parameters: Parameters) -> String {
-        let Parameters { bitrate_kbps, fps, cores } = parameters;
+    /// Whether it changes with the bitrate.
+    pub fn follows_bitrate(self) -> bool {
         match self {
-            Self::Fixed(text) => text.to_owned(),
-            Self::BitrateBps => (u64::from(bitrate_kbps) * 1000).to_string(),
-            Self::BitrateKbps => bitrate_kbps.to_string(),
-            Self::KeyFrameInterval => (fps * KEY_FRAME_INTERVAL_S).to_string(),
-            Self::Threads => cores.clamp(1, MAX_SLICES).to_string(),
-            Self::BufferMs => (1000 * BUFFER_FRAMES).div_ceil(fps).to_string(),
+            Self::BitrateBps | Self::BitrateKbps | Self::BufferKbit | Self::BufferBits => true,
+            Self::V4l2Controls => true,
+            Self::Fixed(_) | Self::KeyFrameInterval(_) | Self::Threads | Self::BufferMs => false,
         }
     }
+
+    fn text(self, parameters: Parameters) -> String {
+        let Parameters { bitrate_kbps, fps, cores, .. } = parameters;
+        let bitrate_bps = u64::from(bitrate_kbps) * 1000;
+        let key_frame_interval = fps * KEY_FRAME_INTERVAL_S;
+        let buffer_bits = (bitrate_bps * u64::from(BUFFER_FRAMES)).div_ceil(u64::from(fps));
+        match self {
+            Self::Fixed(text) => text.to_owned(),
+            Self::BitrateBps => bitrate_bps.to_string(),
+            Self::BitrateKbps => bitrate_kbps.to_string(),
+            Self::KeyFrameInterval(most) => key_frame_interval.min(most).to_string(),
+            Self::Threads => cores.clamp(1, MAX_SLICES).to_string(),
+            Self::BufferMs => (1000 * BUFFER_FRAMES).div_ceil(fps).to_string(),
+            Self::BufferKbit => buffer_bits.div_ceil(1000).to_string(),
+            Self::BufferBits => buffer_bits.to_string(),
+            Self::V4l2Controls => format!(
+                "controls,video_bitrate={},h264_i_frame_period={key_frame_interval},\
+                 repeat_sequence_header=1",
+                v4l2_bitrate_bps(bitrate_bps)
+            ),
+        }
+    }
+}
+
+/// The nearest bitrate below that the V4L2 encoder of a Raspberry Pi takes.
+fn v4l2_bitrate_bps(bitrate_bps: u64) -> u64 {
+    const STEP: u64 = 25_000;
+    const MAX: u64 = 25_000_000;
+    (bitrate_bps / STEP * STEP).clamp(STEP, MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PARAMETERS: Parameters = Parameters { bitrate_kbps: 2000, fps: 30, cores: 8 };
+    const PARAMETERS: Parameters =
+        Parameters { width: 640, height: 480, fps: 30, bitrate_kbps: 2000, cores: 8 };
+
+    fn row(factory: &str) -> &'static Encoder {
+        ENCODERS.iter().find(|row| row.factory == factory).unwrap()
+    }
+
+    fn all(_: &str) -> bool {
+        true
+    }
 
     #[test]
-    fn auto_takes_the_best_that_is_installed() {
-        assert_eq!(choose(AUTO, |_| true).unwrap().factory, "x264enc");
-        assert_eq!(choose(AUTO, |name| name == "openh264enc").unwrap().factory, "openh264enc");
-        assert_eq!(choose("openh264enc", |_| true).unwrap().factory, "openh264enc");
-        let error = choose(AUTO, |_| false).unwrap_err();
-        assert!(error.contains("gstreamer1.0-plugins-ugly"), "{error}");
+    fn auto_goes_from_hardware_to_software() {
+        let names: Vec<_> = candidates(Codec::H264, AUTO).map(|row| row.factory).collect();
+        assert_eq!(
+            names,
+            [
+                "nvv4l2h264enc",
+                "v4l2h264enc",
+                "nvh264enc",
+                "nvcudah264enc",
+                "nvautogpuh264enc",
+                "vah264enc",
+                "vah264lpenc",
+                "vaapih264enc",
+                "qsvh264enc",
+                "x264enc",
+                "openh264enc"
+            ]
+        );
+        for codec in Codec::ALL {
+            let last = candidates(codec, AUTO).last().unwrap();
+            assert_eq!(last.converter, Converter::Software, "{codec} has a fallback");
+        }
+        let wanted: Vec<_> = candidates(Codec::H264, "x264enc").collect();
+        assert_eq!(wanted, [row("x264enc")]);
+    }
+
+    #[test]
+    fn an_encoder_of_another_codec_is_refused_with_a_remedy() {
+        assert_eq!(check(Codec::H264, AUTO), Ok(()));
+        assert_eq!(check(Codec::Vp8, "vp8enc"), Ok(()));
+        let error = check(Codec::H264, "vp8enc").unwrap_err();
+        assert!(error.contains("makes vp8, not h264: use auto, nvv4l2h264enc"), "{error}");
+        assert!(error.ends_with("or set codec = \"vp8\""), "{error}");
+        let error = check(Codec::Vp8, "libvpx").unwrap_err();
+        assert_eq!(error, "\"libvpx\" is not known: use auto, vp8enc");
     }
 
     #[test]
     fn units_are_those_of_the_element() {
-        let x264 = ENCODERS[0].launch(PARAMETERS, |_| true);
-        for part in [" bitrate=2000 ", " threads=4 ", " vbv-buf-capacity=67 ", " key-int-max=1800 "]
-        {
-            assert!(x264.contains(part), "{part} in {x264}");
+        for (factory, parts) in [
+            ("x264enc", &["bitrate=\"2000\"", "threads=\"4\"", "vbv-buf-capacity=\"67\""][..]),
+            ("x264enc", &["key-int-max=\"1800\""]),
+            ("openh264enc", &["bitrate=\"2000000\""]),
+            ("nvv4l2h264enc", &["bitrate=\"2000000\"", "vbv-size=\"133334\""]),
+            ("nvh264enc", &["bitrate=\"2000\"", "vbv-buffer-size=\"134\"", "gop-size=\"1800\""]),
+            ("vah264enc", &["bitrate=\"2000\"", "cpb-size=\"134\"", "key-int-max=\"1024\""]),
+            ("vaapih264enc", &["cpb-length=\"67\"", "rate-control=\"cbr\""]),
+            ("vp8enc", &["target-bitrate=\"2000000\""]),
+            (
+                "v4l2h264enc",
+                &["extra-controls=\"controls,video_bitrate=2000000,h264_i_frame_period=1800,\
+                   repeat_sequence_header=1\""],
+            ),
+        ] {
+            let launch = row(factory).launch(PARAMETERS, all);
+            for part in parts {
+                assert!(launch.contains(&format!(" {part}")), "{part} in {launch}");
+            }
         }
-        let openh264 = ENCODERS[1].launch(PARAMETERS, |_| true);
-        assert!(openh264.contains(" bitrate=2000000"), "{openh264}");
     }
 
     #[test]
     fn properties_that_the_element_lacks_are_left_out() {
-        let launch = ENCODERS[0].launch(PARAMETERS, |name| name != "sync-lookahead");
-        assert!(!launch.contains("sync-lookahead") && launch.contains("tune=zerolatency"));
+        let launch = row("x264enc").launch(PARAMETERS, |name| name != "sync-lookahead");
+        assert!(!launch.contains("sync-lookahead") && launch.contains("tune=\"zerolatency\""));
+    }
+
+    #[test]
+    fn each_generation_of_an_element_gets_its_own_properties() {
+        // Up to 1.24; from 1.26 on; its neighbour of 1.22.
+        let old = row("nvh264enc")
+            .launch(PARAMETERS, |name| !["tune", "repeat-sequence-header"].contains(&name));
+        assert!(old.contains(" preset=\"low-latency-hp\""), "{old}");
+        assert!(old.contains("! h264parse config-interval=-1 !") && !old.contains("tune"), "{old}");
+        let new = row("nvh264enc").launch(PARAMETERS, all);
+        assert!(new.contains(" preset=\"p2\"") && !new.contains("low-latency-hp"), "{new}");
+        assert!(new.contains(" tune=\"ultra-low-latency\""), "{new}");
+        assert!(new.contains(" repeat-sequence-header=\"true\""), "{new}");
+        assert!(!new.contains("h264parse"), "{new}");
+        let renamed = ["rc-mode", "bframes", "zerolatency", "tune"];
+        let cuda = row("nvcudah264enc").launch(PARAMETERS, |name| !renamed.contains(&name));
+        for part in ["rate-control=\"cbr\"", "b-frames=\"0\"", "zero-reorder-delay=\"true\""] {
+            assert!(cuda.contains(part), "{part} in {cuda}");
+        }
+    }
+
+    #[test]
+    fn the_level_is_that_of_the_pictures_where_it_must_be_named() {
+        let level = |width, height, fps| {
+            let parameters = Parameters { width, height, fps, ..PARAMETERS };
+            let launch = row("v4l2h264enc").launch(parameters, all);
+            launch.rsplit_once("level=(string)").unwrap().1.to_owned()
+        };
+        assert_eq!(level(640, 480, 30), "3");
+        assert_eq!(level(1280, 720, 30), "3.1");
+        assert_eq!(level(1920, 1080, 30), "4");
+        assert!(!row("x264enc").launch(PARAMETERS, all).contains("level="));
+    }
+
+    #[test]
+    fn what_is_too_much_is_said() {
+        let pi = row("v4l2h264enc");
+        assert_eq!(pi.fits(1920, 1080, 30), Ok(()));
+        assert_eq!(pi.fits(1280, 720, 60), Ok(()));
+        let error = pi.fits(1920, 1080, 60).unwrap_err();
+        assert_eq!(error, "it encodes at most 30 frames/s of 1920x1080 pixels");
+        assert_eq!(pi.fits(1600, 2200, 5), Err("it takes pictures up to 1920x1920 pixels".into()));
+        assert_eq!(
+            row("nvh264enc").fits(128, 96, 30),
+            Err("it takes pictures from 160x64 pixels on".into())
+        );
+    }
+
+    #[test]
+    fn the_bitrate_of_a_pi_keeps_to_its_steps() {
+        assert_eq!(v4l2_bitrate_bps(1_234_000), 1_225_000);
+        assert_eq!(v4l2_bitrate_bps(1_000), 25_000);
+        assert_eq!(v4l2_bitrate_bps(90_000_000), 25_000_000);
+    }
+
+    #[test]
+    fn frames_are_described_with_their_memory() {
+        assert_eq!(
+            row("nvv4l2h264enc").frame_caps(640, 480, 30),
+            "video/x-raw(memory:NVMM),format=NV12,width=640,height=480,pixel-aspect-ratio=1/1,\
+             framerate=30/1,interlace-mode=progressive"
+        );
+        assert!(row("x264enc").input_caps(64, 32).starts_with("video/x-raw,format=I420,width=64"));
     }
 }

@@ -7,7 +7,7 @@ use gst::prelude::*;
 use gst_app::{AppLeakyType, AppSink, AppSinkCallbacks, AppSrc};
 
 use crate::camera::counters::Counters;
-use crate::camera::encoder::{Encoder, Parameters};
+use crate::camera::encoder::{self, Encoder, Parameters};
 use crate::camera::output::{Feed, Output};
 use crate::camera::{drive, launch, plan};
 use crate::config::CameraConfig;
@@ -19,6 +19,7 @@ pub struct Encoding {
     input: AppSrc,
     encoder: gst::Element,
     row: &'static Encoder,
+    parameters: Parameters,
     feed: Feed,
 }
 
@@ -33,12 +34,17 @@ impl Encoding {
         counters: &Arc<Counters>,
         on_end: impl Fn(String) + Send + Sync + 'static,
     ) -> Result<Self, String> {
-        let parameters = Parameters::of(camera);
-        let line = plan::encoding(camera, row, parameters, drive::installed(row)?);
+        let parameters = parameters(camera);
+        let line = {
+            let element =
+                gst::ElementFactory::make(row.factory).build().map_err(|_| drive::missing(row))?;
+            plan::encoding(row, parameters, drive::has(&element))
+        };
         tracing::debug!(camera = %camera.id, launch = %line, "encoder");
         let pipeline = launch::parse(&line)?;
-        let encoder = launch::element(&pipeline, plan::ENCODER)?;
+        let encoder = launch::element(&pipeline, encoder::ELEMENT)?;
         drive::verify(row, &encoder, parameters)?;
+        drive::obey_events(row, &encoder);
         let input: AppSrc = launch::element(&pipeline, plan::FRAMES)?
             .downcast()
             .map_err(|_| "the encoder has no entrance")?;
@@ -71,7 +77,7 @@ impl Encoding {
                 .build(),
         );
         launch::watch(&pipeline, on_end);
-        let this = Self { pipeline, input, encoder, row, feed };
+        let this = Self { pipeline, input, encoder, row, parameters, feed };
         match launch::play(&this.pipeline) {
             Ok(()) => {
                 let encoder = this.encoder.downgrade();
@@ -108,12 +114,23 @@ impl Encoding {
     }
 
     /// Changes what it may spend, in units of 1,000 bits per second.
-    pub fn set_bitrate(&self, bitrate_kbps: u32) {
-        drive::set_bitrate(self.row, &self.encoder, bitrate_kbps);
+    /// The error is for people; it goes on as before.
+    pub fn set_bitrate(&mut self, bitrate_kbps: u32) -> Result<(), String> {
+        let parameters = Parameters { bitrate_kbps, ..self.parameters };
+        drive::set_bitrate(self.row, &self.encoder, parameters)?;
+        self.parameters = parameters;
+        Ok(())
     }
 
     /// Ends it. Blocks.
     pub fn stop(self) {
         launch::stop(&self.pipeline);
     }
+}
+
+/// What an encoder is told of its camera.
+pub fn parameters(camera: &CameraConfig) -> Parameters {
+    let CameraConfig { width, height, fps, bitrate_kbps, .. } = *camera;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Parameters { width, height, fps, bitrate_kbps, cores }
 }

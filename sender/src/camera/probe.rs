@@ -5,6 +5,8 @@ use crate::config::CameraConfig;
 pub struct Probe {}
 impl Probe {
     pub async fn choose(&self, camera: &CameraConfig) -> Result<&'static Encoder, String> {
-        encoder::choose(&camera.encoder, |n| gst::ElementFactory::find(n).is_some())
+        encoder::candidates(camera.codec, &camera.encoder)
+            .find(|row| gst::ElementFactory::find(row.factory).is_some())
+            .ok_or("none".into())
     }
 }

@@ -1,7 +1,8 @@
 //! One attempt at a camera's source: its pipeline from the device to frames as the encoder wants
 //! them.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +12,10 @@ use rovercast_peer::start::now;
 
 use crate::camera::burn::burn_clock;
 use crate::camera::counters::{Counters, Demand};
+use crate::camera::encoder::Encoder;
 use crate::camera::frames::{RateLimit, capture_time};
+use crate::camera::registry::Registry;
+use crate::camera::v4l2::{self, Capture};
 use crate::camera::{launch, plan};
 use crate::config::{CameraConfig, Source};
 
@@ -28,8 +32,8 @@ pub enum SourceEvent {
 pub struct SourcePlan {
     /// The camera's config.
     pub camera: CameraConfig,
-    /// The launch line up to the frames.
-    pub launch: String,
+    /// Who is to encode the frames.
+    pub row: &'static Encoder,
     /// What flows is counted here.
     pub counters: Arc<Counters>,
     /// What is wanted.
@@ -51,8 +55,9 @@ impl SourcePipeline {
     /// Builds and starts it. Blocks while the device opens. The error is for people.
     pub fn start(plan: SourcePlan) -> Result<Self, String> {
         check(&plan.camera.source)?;
-        tracing::debug!(camera = %plan.camera.id, launch = %plan.launch, "source");
-        let pipeline = launch::parse(&plan.launch)?;
+        let line = launch_line(&plan.camera, plan.row)?;
+        tracing::debug!(camera = %plan.camera.id, launch = %line, "source");
+        let pipeline = launch::parse(&line)?;
         let tap = launch::element(&pipeline, plan::TAP)?
             .static_pad("src")
             .ok_or("the tap has no source pad")?;
@@ -70,7 +75,16 @@ impl SourcePipeline {
         );
         let on_end = plan.on_event.clone();
         launch::watch(&pipeline, move |reason| on_end(SourceEvent::Failed(reason)));
-        tap_frames(&tap, &plan.camera, plan.counters, plan.demand, plan.on_event);
+        if let Source::Stereo { left, right } = &plan.camera.source {
+            for (name, eye) in plan::STEREO_TAPS.into_iter().zip([left, right]) {
+                let tap = launch::element(&pipeline, name)?.static_pad("src");
+                let tap = tap.ok_or("the tap has no source pad")?;
+                // What comes of both is counted and wanted behind them.
+                let (counters, demand) = (Arc::default(), Demand::new(true, plan.camera.fps));
+                tap_frames(&tap, eye, counters, demand, plan.on_event.clone());
+            }
+        }
+        tap_frames(&tap, &plan.camera.source, plan.counters, plan.demand, plan.on_event);
         let this = Self { pipeline, tap };
         match launch::play(&this.pipeline) {
             Ok(()) => Ok(this),
@@ -105,6 +119,33 @@ impl SourcePipeline {
     }
 }
 
+/// The launch line of a camera's source. Blocks while devices are asked what they offer. The error
+/// is for people.
+pub fn launch_line(camera: &CameraConfig, row: &Encoder) -> Result<String, String> {
+    let captures = captures(camera)?;
+    let capture = |device: &Path| captures.get(device).copied().unwrap_or(Capture::Raw);
+    let origin = plan::origin(camera, row, capture, &Registry)
+        .ok_or("its stream comes encoded: this is not how it is opened")?;
+    Ok(plan::source(camera, row, &origin, &Registry))
+}
+
+/// What the V4L2 devices of a camera are to be asked for.
+fn captures(camera: &CameraConfig) -> Result<HashMap<PathBuf, Capture>, String> {
+    let sources: Vec<&Source> = match &camera.source {
+        Source::Stereo { left, right } => vec![left, right],
+        source => vec![source],
+    };
+    let mut captures = HashMap::new();
+    for source in sources {
+        if let Source::V4l2 { device, format } = source {
+            let offered = v4l2::offered(device)?;
+            let wanted = (camera.width, camera.height, camera.fps);
+            captures.insert(device.clone(), v4l2::choose(*format, &offered, wanted)?);
+        }
+    }
+    Ok(captures)
+}
+
 /// What can be told better before GStreamer fails on it.
 fn check(source: &Source) -> Result<(), String> {
     let (path, what): (&Path, _) = match source {
@@ -123,13 +164,13 @@ fn check(source: &Source) -> Result<(), String> {
 /// pictures, and turns the end of a file into an event instead of the end of everything.
 fn tap_frames(
     tap: &gst::Pad,
-    camera: &CameraConfig,
+    source: &Source,
     counters: Arc<Counters>,
     demand: Arc<Demand>,
     on_event: Arc<dyn Fn(SourceEvent) + Send + Sync>,
 ) {
-    let burns_clock = matches!(camera.source, Source::Test { .. });
-    let loops = matches!(camera.source, Source::File { .. });
+    let burns_clock = matches!(source, Source::Test { .. });
+    let loops = matches!(source, Source::File { .. });
     let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
     let mut limit = RateLimit::new(demand.fps());
     let mut video = None;

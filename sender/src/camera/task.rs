@@ -16,7 +16,6 @@ use crate::camera::card;
 use crate::camera::counters::{Counters, Demand};
 use crate::camera::encoding::Encoding;
 use crate::camera::output::{Feed, Output};
-use crate::camera::plan;
 use crate::camera::probe::Probe;
 use crate::camera::seam::{Attempt, Seam};
 use crate::camera::source::{SourceEvent, SourcePipeline, SourcePlan};
@@ -313,7 +312,7 @@ impl Life {
         let (seam, events) = (self.seam.clone(), self.events.clone());
         let plan = SourcePlan {
             camera: self.config.clone(),
-            launch: plan::source(&self.config, encoding.row()),
+            row: encoding.row(),
             counters: self.counters.clone(),
             demand: self.demand.clone(),
             on_frame: Box::new(move |sample| seam.frame(attempt, sample)),
@@ -484,8 +483,10 @@ impl Life {
             Request::Change(change) => {
                 if let Some(bitrate_kbps) = change.bitrate_kbps {
                     self.config.bitrate_kbps = bitrate_kbps;
-                    if let Some(encoding) = &self.encoding {
-                        encoding.set_bitrate(bitrate_kbps);
+                    if let Some(encoding) = &mut self.encoding
+                        && let Err(reason) = encoding.set_bitrate(bitrate_kbps)
+                    {
+                        tracing::warn!(camera = %self.config.id, "the bitrate stays: {reason}");
                     }
                 }
                 if let Some(fps) = change.fps {
