@@ -78,7 +78,7 @@ impl Meter {
             state: status.state,
             reason: status.reason.clone(),
             since_us: status.since_us,
-            fault: None,
+            fault: status.fault,
             encoder: status.encoder.map(str::to_owned),
             fps: self.fps,
             bitrate_kbps: self.bitrate_kbps,

@@ -22,5 +22,6 @@ pub mod slate;
 pub mod snapshot;
 pub mod source;
 pub mod supervisor;
+pub mod tap;
 pub mod task;
 pub mod v4l2;

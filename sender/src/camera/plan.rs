@@ -1,8 +1,9 @@
 //! A camera's pipelines as launch lines. Pure.
 
 use crate::camera::convert::{self, Input, Installed};
-use crate::camera::encoder::{Encoder, Parameters};
+use crate::camera::encoder::{Encoder, Memory, Parameters};
 use crate::camera::origin::{self, Origin, Wanted};
+use crate::camera::rectify::Rectification;
 use crate::camera::v4l2::Capture;
 use crate::config::{CameraConfig, Rotation};
 
@@ -41,15 +42,29 @@ pub fn source(
     installed: &impl Installed,
 ) -> String {
     let size = (camera.width, camera.height);
-    let input = Input { memory: origin.memory, size: origin.size };
-    [
-        origin.launch.clone(),
-        format!("identity name={TAP} silent=true"),
+    let mut input = Input { memory: origin.memory, size: origin.size };
+    let mut elements = vec![origin.launch.clone(), format!("identity name={TAP} silent=true")];
+    if let Some(lens) = &camera.picture.lens {
+        elements.extend(download(origin.memory).map(str::to_owned));
+        elements.push(Rectification::new(lens).launch());
+        input.memory = Memory::System;
+    }
+    elements.extend([
         convert::transform(&camera.picture, row, size, input, installed),
         row.input_caps(size.0, size.1),
         format!("appsink name={FRAMES} sync=false async=false"),
-    ]
-    .join(" ! ")
+    ]);
+    elements.join(" ! ")
+}
+
+/// What brings pictures into plain memory.
+fn download(memory: Memory) -> Option<&'static str> {
+    match memory {
+        Memory::System => None,
+        Memory::Nvmm => Some("nvvidconv ! video/x-raw,format=I420"),
+        Memory::Cuda => Some("cudadownload"),
+        Memory::Va => Some("vapostproc ! video/x-raw,format=NV12"),
+    }
 }
 
 /// The launch line of a camera's encoder. `has` tells which properties the installed one knows.

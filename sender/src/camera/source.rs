@@ -3,18 +3,18 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks};
-use rovercast_peer::start::now;
+use rovercast_protocol::telemetry::PictureFault;
 
-use crate::camera::burn::burn_clock;
+use crate::camera::convert::Installed;
 use crate::camera::counters::{Counters, Demand};
 use crate::camera::encoder::Encoder;
-use crate::camera::frames::{RateLimit, capture_time};
+use crate::camera::rectify;
 use crate::camera::registry::Registry;
+use crate::camera::tap::{health_after, tap_frames};
 use crate::camera::v4l2::{self, Capture};
 use crate::camera::{launch, plan};
 use crate::config::{CameraConfig, Source};
@@ -26,6 +26,8 @@ pub enum SourceEvent {
     Failed(String),
     /// A file came to its end and wants to start over.
     FileEnded,
+    /// Something seems wrong with its pictures, or nothing does any more.
+    Fault(Option<PictureFault>),
 }
 
 /// What a source needs of its camera.
@@ -81,10 +83,11 @@ impl SourcePipeline {
                 let tap = tap.ok_or("the tap has no source pad")?;
                 // What comes of both is counted and wanted behind them.
                 let (counters, demand) = (Arc::default(), Demand::new(true, plan.camera.fps));
-                tap_frames(&tap, eye, counters, demand, plan.on_event.clone());
+                tap_frames(&tap, eye, None, counters, demand, plan.on_event.clone());
             }
         }
-        tap_frames(&tap, &plan.camera.source, plan.counters, plan.demand, plan.on_event);
+        let health = health_after(&plan.camera);
+        tap_frames(&tap, &plan.camera.source, health, plan.counters, plan.demand, plan.on_event);
         let this = Self { pipeline, tap };
         match launch::play(&this.pipeline) {
             Ok(()) => Ok(this),
@@ -122,6 +125,9 @@ impl SourcePipeline {
 /// The launch line of a camera's source. Blocks while devices are asked what they offer. The error
 /// is for people.
 pub fn launch_line(camera: &CameraConfig, row: &Encoder) -> Result<String, String> {
+    if camera.picture.lens.is_some() {
+        rectify::check(|element| Registry.has_element(element))?;
+    }
     let captures = captures(camera)?;
     let capture = |device: &Path| captures.get(device).copied().unwrap_or(Capture::Raw);
     let origin = plan::origin(camera, row, capture, &Registry)
@@ -158,72 +164,4 @@ fn check(source: &Source) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("the {what} {} cannot be used: {error}", path.display())),
     }
-}
-
-/// Stamps frames with the shared clock, drops those that nobody wants, burns the clock into test
-/// pictures, and turns the end of a file into an event instead of the end of everything.
-fn tap_frames(
-    tap: &gst::Pad,
-    source: &Source,
-    counters: Arc<Counters>,
-    demand: Arc<Demand>,
-    on_event: Arc<dyn Fn(SourceEvent) + Send + Sync>,
-) {
-    let burns_clock = matches!(source, Source::Test { .. });
-    let loops = matches!(source, Source::File { .. });
-    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-    let mut limit = RateLimit::new(demand.fps());
-    let mut video = None;
-    let kinds = gst::PadProbeType::BUFFER
-        | gst::PadProbeType::EVENT_DOWNSTREAM
-        | gst::PadProbeType::EVENT_FLUSH;
-    let state = Mutex::new(move |info: &mut gst::PadProbeInfo<'_>| {
-        match &mut info.data {
-            Some(gst::PadProbeData::Buffer(buffer)) => {
-                counters.seen.fetch_add(1, Ordering::Relaxed);
-                let now = now();
-                let stamped = buffer.pts().and_then(|pts| segment.to_running_time(pts));
-                let at = capture_time(stamped.map(Into::into), now.into());
-                limit.set_fps(demand.fps());
-                if !limit.passes(at) || !demand.is_wanted() {
-                    return gst::PadProbeReturn::Drop;
-                }
-                let buffer = buffer.make_mut();
-                buffer.set_pts(gst::ClockTime::from_nseconds(at.as_nanos() as u64));
-                buffer.set_dts(None);
-                if let Some(video) = video.as_ref().filter(|_| burns_clock) {
-                    burn_clock(buffer, video, now);
-                }
-            }
-            Some(gst::PadProbeData::Event(event)) => match event.view() {
-                gst::EventView::Caps(caps) => {
-                    video = gst_video::VideoInfo::from_caps(caps.caps()).ok();
-                }
-                gst::EventView::Segment(new) => {
-                    if let Some(time) = new.segment().downcast_ref::<gst::ClockTime>() {
-                        segment = time.clone();
-                    }
-                    let seqnum = event.seqnum();
-                    // From here on a buffer's time is the shared clock's.
-                    let plain = gst::FormattedSegment::<gst::ClockTime>::new();
-                    *event = gst::event::Segment::builder(&plain).seqnum(seqnum).build();
-                }
-                gst::EventView::Eos(_) if loops => {
-                    on_event(SourceEvent::FileEnded);
-                    return gst::PadProbeReturn::Drop;
-                }
-                // The seek to a file's start concerns the source alone.
-                gst::EventView::FlushStart(_) | gst::EventView::FlushStop(_) if loops => {
-                    return gst::PadProbeReturn::Drop;
-                }
-                _ => {}
-            },
-            _ => {}
-        }
-        gst::PadProbeReturn::Ok
-    });
-    tap.add_probe(kinds, move |_, info| match state.lock() {
-        Ok(mut on_data) => on_data(info),
-        Err(_) => gst::PadProbeReturn::Drop,
-    });
 }

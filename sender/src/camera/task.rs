@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gst_utils::StreamProducer;
 use rovercast_peer::start::now;
-use rovercast_protocol::telemetry::CameraState;
+use rovercast_protocol::telemetry::{CameraState, PictureFault};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -46,6 +46,8 @@ pub struct Status {
     pub encoder: Option<&'static str>,
     /// Since when it is in this state: the shared clock, microseconds.
     pub since_us: i64,
+    /// What seems wrong with its pictures.
+    pub fault: Option<PictureFault>,
 }
 
 /// What can be changed while a camera runs; what is left out stays as it is.
@@ -96,7 +98,7 @@ impl Camera {
         let (events, events_rx) = mpsc::channel(EVENTS);
         let enabled = config.enabled;
         let (supervisor, commands) = Supervisor::new(expectations(&config), enabled, now().into());
-        let (status_tx, status) = watch::channel(status_of(&supervisor, None));
+        let (status_tx, status) = watch::channel(status_of(&supervisor, None, None));
         let life = Life {
             config: config.clone(),
             probe,
@@ -112,6 +114,7 @@ impl Camera {
             encoding: None,
             feed: Feed::default(),
             slate: None,
+            fault: None,
             encoded: (0, Duration::ZERO),
             stop: stop_rx.clone(),
         };
@@ -170,12 +173,18 @@ fn expectations(config: &CameraConfig) -> Expectations {
     Expectations { fps: config.fps, listens }
 }
 
-fn status_of(supervisor: &Supervisor, encoder: Option<&'static str>) -> Status {
+fn status_of(
+    supervisor: &Supervisor,
+    encoder: Option<&'static str>,
+    fault: Option<PictureFault>,
+) -> Status {
     Status {
         state: supervisor.told(),
         reason: supervisor.reason().map(str::to_owned),
         encoder,
         since_us: supervisor.since().as_micros() as i64,
+        // A camera that gives no pictures has no wrong ones.
+        fault: fault.filter(|_| supervisor.told() == CameraState::Live),
     }
 }
 
@@ -211,6 +220,7 @@ struct Life {
     encoding: Option<Encoding>,
     feed: Feed,
     slate: Option<gst::Sample>,
+    fault: Option<PictureFault>,
     /// How much was encoded when last looked at, and when that or the need for it changed.
     encoded: (u64, Duration),
     stop: watch::Receiver<bool>,
@@ -274,7 +284,7 @@ impl Life {
 
     fn tell(&self) {
         let encoder = self.encoding.as_ref().map(|encoding| encoding.row().factory);
-        let status = status_of(&self.supervisor, encoder);
+        let status = status_of(&self.supervisor, encoder, self.fault);
         let state_changed = self.status.borrow().state != status.state;
         if state_changed {
             let (camera, reason) = (&self.config.id, status.reason.as_deref().unwrap_or_default());
@@ -303,6 +313,7 @@ impl Life {
     fn open(&mut self) {
         let Some(encoding) = &self.encoding else { return };
         self.attempt += 1;
+        self.fault = None;
         let attempt = self.attempt;
         self.source = SourceSlot::Opening { unwanted: false };
         // A camera that was never lost needs no slate to be taken away first.
@@ -367,6 +378,18 @@ impl Life {
             Event::Source(attempt, _) if attempt != self.attempt => {}
             Event::Source(_, SourceEvent::Failed(reason)) => {
                 self.handle(Input::Failed(reason)).await;
+            }
+            Event::Source(_, SourceEvent::Fault(fault)) => {
+                self.fault = fault;
+                match fault {
+                    Some(fault) => {
+                        tracing::warn!(camera = %self.config.id, ?fault, "the pictures look wrong");
+                    }
+                    None => {
+                        tracing::info!(camera = %self.config.id, "the pictures look right again")
+                    }
+                }
+                self.tell();
             }
             Event::Source(_, SourceEvent::FileEnded) => {
                 if let SourceSlot::Open(pipeline) = &self.source
