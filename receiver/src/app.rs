@@ -5,7 +5,8 @@ use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
+use rovercast_peer::channel::Channel;
 use rovercast_peer::connection::{
     Connection, ConnectionError, ConnectionEvent, ConnectionSettings, Track,
 };
@@ -13,16 +14,19 @@ use rovercast_peer::ice::IceUrls;
 use rovercast_peer::link::{Link, LinkEvent};
 use rovercast_peer::negotiation::Section;
 use rovercast_peer::start::now;
+use rovercast_protocol::codec::Codec;
+use rovercast_protocol::control;
 use rovercast_protocol::ids::{CameraId, PeerId, RobotId, SessionId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, EndReason, PeerBody, PeerMessage, PeerRequest, PeerRole, PeerStatus, Sdp,
-    SessionEnd, SessionRequest,
+    BrokerMessage, EndReason, ErrorCode, PeerBody, PeerMessage, PeerRequest, PeerRole, PeerStatus,
+    Sdp, SessionEnd, SessionRequest,
 };
 use rovercast_protocol::telemetry::RobotMessage;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::errand::Errand;
 use crate::output::Output;
 use crate::policy::{Action, Watch};
 use crate::report::{CameraReport, Report, Reports, Spread};
@@ -33,6 +37,9 @@ use crate::views::Views;
 
 /// Failed views that may wait; more are of views that failed before.
 const FAILURES: usize = 64;
+
+/// A snapshot has to be there by then.
+const SNAPSHOT: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether something has to be done.
 const LOOK: Duration = Duration::from_millis(100);
@@ -58,6 +65,43 @@ pub async fn run(
     reports: Reports,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    follow(settings, reports, None, shutdown).await
+}
+
+/// Has the robot take a JPEG of what a camera sees; shows nothing. Empty when `shutdown` resolves
+/// first. The error is the robot's reason, or that it is not there.
+pub async fn snapshot(
+    settings: Settings,
+    camera: CameraId,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<Vec<u8>> {
+    let robot = settings.robot.clone();
+    let (errand, taken) = Errand::new(camera);
+    let mut outcome = Ok(Vec::new());
+    let done = async {
+        tokio::select! {
+            taken = timeout(SNAPSHOT, taken) => outcome = match taken {
+                Ok(Ok(Ok(jpeg))) => Ok(jpeg),
+                Ok(Ok(Err(reason))) => Err(anyhow!(reason)),
+                Ok(Err(_)) => Err(anyhow!("the receiver has ended")),
+                Err(_) => Err(anyhow!(
+                    "no snapshot within {} s: is robot {robot} on-line, and does it take snapshots?",
+                    SNAPSHOT.as_secs()
+                )),
+            },
+            () = shutdown => {}
+        }
+    };
+    follow(settings, Reports::none(), Some(errand), done).await?;
+    outcome
+}
+
+async fn follow(
+    settings: Settings,
+    reports: Reports,
+    errand: Option<Errand>,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Listener], meta: None };
     let (link, mut link_events) = Link::start(settings.url.clone(), status);
     let (failures_tx, mut failures) = mpsc::channel(FAILURES);
@@ -72,6 +116,7 @@ pub async fn run(
         session: None,
         views,
         waiting: BTreeMap::new(),
+        errand,
     };
     let mut look = interval(LOOK);
     let mut second = interval(Duration::from_secs(1));
@@ -108,6 +153,10 @@ fn camera(section: &Section) -> Option<CameraId> {
     name.filter(|_| section.kind == "video" && !section.rejected)
 }
 
+fn codec(track: &Track) -> Option<Codec> {
+    track.encoding()?.parse().ok()
+}
+
 async fn next_of(session: &mut Option<Session>) -> ConnectionEvent {
     match session {
         Some(session) => session.next().await,
@@ -127,6 +176,8 @@ struct App {
     views: Views,
     /// Tracks whose view is not there yet.
     waiting: BTreeMap<CameraId, Track>,
+    /// What the receiver is here for, when it is not here to show anything.
+    errand: Option<Errand>,
 }
 
 impl App {
@@ -196,6 +247,11 @@ impl App {
             }
             BrokerMessage::Error(error) => {
                 tracing::warn!(code = ?error.code, "{}", error.details);
+                if error.code == Some(ErrorCode::UnknownCamera)
+                    && let Some(errand) = &mut self.errand
+                {
+                    errand.finish(Err(error.details.clone()));
+                }
                 // One about a session is about an earlier one, or the session's end follows.
                 if error.session_id.is_none() {
                     self.watch.refused(now().into(), rand());
@@ -251,13 +307,16 @@ impl App {
                 let body = PeerBody::Sdp(Sdp::Answer { sdp });
                 let session_id = session.id.clone();
                 self.link.send(PeerRequest::Peer(PeerMessage { session_id, body }));
-                let remote = session.connection.remote();
-                let cameras: Vec<CameraId> = remote
-                    .into_iter()
-                    .flat_map(|remote| &remote.sections)
-                    .filter_map(camera)
-                    .collect();
-                cameras.into_iter().for_each(|camera| self.views.open(camera));
+                if self.errand.is_some() {
+                    return;
+                }
+                // Made now, while the connection comes up: decoders and windows take a while.
+                let sections = session.connection.remote().map(|remote| &remote.sections);
+                for section in sections.into_iter().flatten() {
+                    if let (Some(camera), Some(codec)) = (camera(section), section.codec) {
+                        self.views.open(camera, codec);
+                    }
+                }
             }
             Err(error) => self.fail(&error).await,
         }
@@ -275,10 +334,22 @@ impl App {
                 self.watch.heard(now().into());
             }
             // The robot answers with everything that is worth knowing at the start.
-            ConnectionEvent::Channel => session.ping(),
+            ConnectionEvent::Channel(Channel::Telemetry) => session.ping(),
+            ConnectionEvent::Channel(Channel::Control) => {
+                if let Some(errand) = &mut self.errand {
+                    session.ask(&errand.begin());
+                }
+            }
             ConnectionEvent::Track(track) => self.on_track(track).await,
             ConnectionEvent::JitterBuffer(ssrc, element) => session.jitter_buffer(ssrc, element),
-            ConnectionEvent::Message(message) => {
+            ConnectionEvent::Message(Channel::Control, message) => {
+                self.watch.heard(now().into());
+                // What is not understood is of a later version, or nonsense.
+                if let Ok(message) = serde_json::from_slice(&message) {
+                    self.on_control(message);
+                }
+            }
+            ConnectionEvent::Message(Channel::Telemetry, message) => {
                 self.watch.heard(now().into());
                 if let Some(RobotMessage::Telemetry(telemetry)) = session.message(&message) {
                     let robot = self.settings.robot.clone();
@@ -294,21 +365,46 @@ impl App {
     }
 
     async fn on_track(&mut self, track: Track) {
-        let encoding = track.encoding().unwrap_or_default();
-        match camera(&track.section) {
-            Some(camera) if encoding == "H264" && self.views.get(&camera).is_some() => {
-                self.attach(camera, track).await;
+        if self.errand.is_some() {
+            return self.discard(track).await;
+        }
+        let camera = camera(&track.section);
+        if let (Some(camera), Some(codec)) = (camera.clone(), codec(&track)) {
+            // The section may have offered several codecs, and the view be made for another.
+            self.views.open(camera.clone(), codec);
+            if self.views.get(&camera, codec).is_some() {
+                return self.attach(camera, track).await;
             }
-            Some(camera) if encoding == "H264" && self.views.is_opening(&camera) => {
+            if self.views.is_opening(&camera) {
                 if let Some(earlier) = self.waiting.insert(camera, track) {
                     self.discard(earlier).await;
                 }
+                return;
             }
-            camera => {
-                let mid = &track.section.mid;
-                tracing::warn!(?camera, %encoding, "track {mid} is not shown");
-                self.discard(track).await;
+        }
+        let (mid, encoding) = (&track.section.mid, track.encoding().unwrap_or_default());
+        tracing::warn!(?camera, %encoding, "track {mid} is not shown");
+        self.discard(track).await;
+    }
+
+    /// What the robot says of its cameras' signals, and its answers.
+    fn on_control(&mut self, message: control::RobotMessage) {
+        if let Some(errand) = &mut self.errand {
+            return errand.heard(message);
+        }
+        let robot = self.settings.robot.clone();
+        match message {
+            control::RobotMessage::SignalLost(signal) => {
+                tracing::warn!("camera {}: signal lost: {}", signal.camera, signal.reason);
+                self.reports.send(Report::SignalLost { robot, signal });
             }
+            control::RobotMessage::SignalRestored(signal) => {
+                let seconds = signal.lost_us as f64 / 1e6;
+                tracing::warn!("camera {}: signal restored after {seconds:.1} s", signal.camera);
+                self.reports.send(Report::SignalRestored { robot, signal });
+            }
+            // Nothing was asked.
+            control::RobotMessage::Result(_) | control::RobotMessage::Snapshot(_) => {}
         }
     }
 
@@ -327,11 +423,13 @@ impl App {
     }
 
     async fn attach(&mut self, camera: CameraId, track: Track) {
-        let (Some(session), Some(view)) = (&mut self.session, self.views.get(&camera)) else {
+        let Some(codec) = codec(&track) else { return };
+        let (Some(session), Some(view)) = (&mut self.session, self.views.get(&camera, codec))
+        else {
             return;
         };
         let entrance = view.entrance(self.settings.jitter_buffer);
-        if let Err(error) = session.attach(track, camera, entrance, view.meter()) {
+        if let Err(error) = session.attach(track, codec, camera, entrance, view.meter()) {
             self.fail(&error).await;
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod decode;
+pub mod errand;
 pub mod meter;
 pub mod output;
 pub mod policy;

@@ -1,10 +1,11 @@
 //! The command line of `rovercast-receiver`.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use rovercast_peer::link::check_url;
 use rovercast_protocol::ids::{CameraId, RobotId};
@@ -36,6 +37,9 @@ struct Arguments {
     /// Prints one line for each camera and second, and the robot's telemetry.
     #[arg(long, value_name = "FORMAT")]
     stats: Option<Stats>,
+    /// Has the robot take a JPEG of what the one --camera sees, writes it to FILE, shows nothing.
+    #[arg(long, value_name = "FILE", requires = "cameras", conflicts_with = "stats")]
+    snapshot: Option<PathBuf>,
     /// The longest that a missing packet is waited for, in milliseconds: 0 to 2000. Pictures whose
     /// packets are all there never wait.
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=2000))]
@@ -95,10 +99,29 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                 _ = terminated.recv() => {}
             }
         };
-        app::run(settings, reports, shutdown).await
+        match arguments.snapshot {
+            Some(file) => take_snapshot(settings, &file, shutdown).await,
+            None => app::run(settings, reports, shutdown).await,
+        }
     });
     runtime.shutdown_background();
     outcome
+}
+
+async fn take_snapshot(
+    settings: Settings,
+    file: &Path,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let [camera] = settings.cameras.as_slice() else {
+        bail!("--snapshot takes one picture: give one --camera");
+    };
+    let camera = camera.clone();
+    let jpeg = app::snapshot(settings, camera, shutdown).await?;
+    if jpeg.is_empty() {
+        bail!("stopped before the snapshot came");
+    }
+    std::fs::write(file, jpeg).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn print_robots(producers: &[PeerInfo]) -> anyhow::Result<()> {

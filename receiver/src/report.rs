@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rovercast_protocol::control::{SignalLost, SignalRestored};
 use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::telemetry::Telemetry;
 use serde::Serialize;
@@ -24,6 +25,22 @@ pub enum Report {
         /// The figures.
         #[serde(flatten)]
         telemetry: Telemetry,
+    },
+    /// A camera gives no pictures, as the robot told it.
+    SignalLost {
+        /// Which robot.
+        robot: RobotId,
+        /// Which camera, how it is and why.
+        #[serde(flatten)]
+        signal: SignalLost,
+    },
+    /// It gives pictures again, as the robot told it.
+    SignalRestored {
+        /// Which robot.
+        robot: RobotId,
+        /// Which camera, and how long it was away.
+        #[serde(flatten)]
+        signal: SignalRestored,
     },
 }
 
@@ -126,6 +143,20 @@ fn line(report: &Report) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signals_are_reported_as_they_were_told() {
+        let (robot, camera): (RobotId, CameraId) = ("r".parse().unwrap(), "c".parse().unwrap());
+        let (state, reason) = (rovercast_protocol::telemetry::CameraState::Stalled, "why".into());
+        let signal = SignalLost { camera: camera.clone(), state, reason, since_us: 5 };
+        let lost = Report::SignalLost { robot: robot.clone(), signal };
+        let json = r#"{"type":"signalLost","robot":"r","camera":"c","state":"stalled","reason":"why","sinceUs":5}"#;
+        assert_eq!(serde_json::to_string(&lost).unwrap(), json);
+        let signal = SignalRestored { camera, lost_us: 9 };
+        let restored = Report::SignalRestored { robot, signal };
+        let json = r#"{"type":"signalRestored","robot":"r","camera":"c","lostUs":9}"#;
+        assert_eq!(serde_json::to_string(&restored).unwrap(), json);
+    }
 
     #[test]
     fn spread_of_nothing_is_nothing() {

@@ -1,20 +1,25 @@
 //! One session with a robot: its tracks to their views, its messages to the report.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use gst::glib;
 use gst::prelude::*;
+use rovercast_peer::channel::Channel;
 use rovercast_peer::connection::{Connection, ConnectionError, ConnectionEvent, Track};
 use rovercast_peer::start::now_us;
 use rovercast_protocol::clock::{Offset, OffsetEstimator, RtpAnchor};
+use rovercast_protocol::codec::Codec;
+use rovercast_protocol::control;
 use rovercast_protocol::ids::{CameraId, SessionId};
 use rovercast_protocol::signaling::Candidate;
 use rovercast_protocol::telemetry::{Ping, RobotMessage, ViewerMessage};
 
+use crate::decode;
 use crate::meter::Meter;
-use crate::view::{Entrance, access_units};
+use crate::view::Entrance;
 
 /// Jitter buffers that are followed: tracks, their retransmissions, and some to spare. What a
 /// peer makes up beyond that is not followed.
@@ -103,11 +108,16 @@ impl Session {
     pub fn ping(&self) {
         let ping = ViewerMessage::Ping(Ping { sent_us: now_us() });
         if let Ok(json) = serde_json::to_vec(&ping) {
-            self.connection.send(&json);
+            self.connection.send(Channel::Telemetry, &json);
         }
     }
 
-    /// Takes a message of the robot; returns it when it concerns others.
+    /// Asks something of a camera. False when that cannot be said now.
+    pub fn ask(&self, request: &control::ViewerMessage) -> bool {
+        serde_json::to_vec(request).is_ok_and(|json| self.connection.send(Channel::Control, &json))
+    }
+
+    /// Takes a telemetry message of the robot; returns it when it concerns others.
     pub fn message(&mut self, message: &[u8]) -> Option<RobotMessage> {
         let received_us = now_us();
         self.heard_us.fetch_max(received_us, Ordering::Relaxed);
@@ -130,20 +140,24 @@ impl Session {
         }
     }
 
-    /// Leads a track into a view.
+    /// Leads a track with this codec into a view.
     pub fn attach(
         &mut self,
         track: Track,
+        codec: Codec,
         camera: CameraId,
         entrance: Entrance,
         meter: &Arc<Meter>,
     ) -> Result<(), ConnectionError> {
-        let depayloader = gst::ElementFactory::make("rtph264depay")
-            .property("request-keyframe", true)
-            .property("wait-for-keyframe", true)
-            .build()?;
+        let way = decode::way(codec);
+        let depayloader = gst::ElementFactory::make(way.depayloader).build()?;
+        for name in decode::DEPAYLOADER_PROPERTIES {
+            if depayloader.find_property(name).is_some() {
+                depayloader.set_property(name, true);
+            }
+        }
         let appsink = gst_app::AppSink::builder()
-            .caps(&access_units())
+            .caps(&gst::Caps::from_str(way.access_units)?)
             .sync(false)
             .async_(false)
             .max_buffers(1)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 use rovercast_peer::start::{now, now_us, share_clock};
+use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::keyframes::KeyFrameGate;
 use tokio::sync::mpsc;
@@ -35,6 +36,7 @@ pub struct ViewFailed {
 /// A camera's decoder and output. Ends by [`View::stop`].
 #[derive(Debug)]
 pub struct View {
+    codec: Codec,
     pipeline: gst::Pipeline,
     inlet: gst::Pad,
     /// The decoder cannot go on without a key frame.
@@ -63,11 +65,12 @@ impl View {
     /// Starts to wait for access units. The error is for people.
     pub fn start(
         camera: &CameraId,
+        codec: Codec,
         output: &Output,
         failures: mpsc::Sender<ViewFailed>,
     ) -> Result<Self, String> {
         let installed = |name: &str| gst::ElementFactory::find(name).is_some();
-        let decoder = decode::choose(installed)?;
+        let decoder = decode::choose(codec, installed)?;
         let properties = gst::ElementFactory::make(decoder.factory)
             .build()
             .map_err(|error| format!("{}: {error}", decoder.factory))?;
@@ -107,8 +110,15 @@ impl View {
         }
         watch_bus(&pipeline, camera.clone(), failures);
         let pushing_since_us = Arc::new(AtomicI64::new(0));
-        let view =
-            Self { pipeline, inlet, needs_key_frame, pushing_since_us, meter, reported: (0, 0) };
+        let view = Self {
+            codec,
+            pipeline,
+            inlet,
+            needs_key_frame,
+            pushing_since_us,
+            meter,
+            reported: (0, 0),
+        };
         match view.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(view),
             Err(_) => {
@@ -116,6 +126,11 @@ impl View {
                 Err("the output does not start".to_owned())
             }
         }
+    }
+
+    /// What it decodes.
+    pub fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// Its figures.
@@ -187,8 +202,11 @@ impl Entrance {
         self.meter.received.fetch_add(1, Ordering::Relaxed);
         self.meter.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
         let late = buffer.pts().is_some_and(|pts| Duration::from(now()) > self.oldest + pts.into());
-        let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        let passes = self.gate.passes(self.gap, key_frame) && !late;
+        let flags = buffer.flags();
+        let key_frame = !flags.contains(gst::BufferFlags::DELTA_UNIT);
+        // Where packets were lost, depayloaders that cannot wait for a key frame themselves say so.
+        let gap = self.gap || flags.contains(gst::BufferFlags::DISCONT);
+        let passes = self.gate.passes(gap, key_frame) && !late;
         self.gap = late;
         if passes {
             self.announce(sample);
@@ -240,15 +258,6 @@ fn inlet(needs_key_frame: &Arc<AtomicBool>) -> gst::Pad {
     // Only a pad with a parent can refuse.
     let _ = inlet.set_active(true);
     inlet
-}
-
-/// What arrives from the depayloader: whole access units, so that no parser has to wait for the
-/// next one to know where this one ends.
-pub fn access_units() -> gst::Caps {
-    gst::Caps::builder("video/x-h264")
-        .field("stream-format", "byte-stream")
-        .field("alignment", "au")
-        .build()
 }
 
 fn measure(pad: &gst::Pad, meter: &Arc<Meter>) {

@@ -1,10 +1,11 @@
 //! The views of a robot's cameras: made while a session is negotiated, kept for the next one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::CameraId;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -30,7 +31,8 @@ pub struct Views {
     open: BTreeMap<CameraId, View>,
     /// Being made: decoders and windows take a while.
     opening: JoinSet<(CameraId, Result<View, String>)>,
-    opening_ids: BTreeSet<CameraId>,
+    /// For which codec each of those is wanted.
+    wanted: BTreeMap<CameraId, Codec>,
     /// The X sinks catch errors of their set-up by a handler of the whole process.
     one_window_at_a_time: Arc<Mutex<()>>,
     /// Not opened again.
@@ -45,25 +47,36 @@ impl Views {
             failures,
             open: BTreeMap::new(),
             opening: JoinSet::new(),
-            opening_ids: BTreeSet::new(),
+            wanted: BTreeMap::new(),
             one_window_at_a_time: Arc::default(),
             failed: Vec::new(),
         }
     }
 
-    /// Starts to make the view of a camera, unless there is one, or it failed before.
-    pub fn open(&mut self, camera: CameraId) {
+    /// Starts to make the view of a camera for this codec, unless there is one, or it failed before.
+    /// One for another codec gives way.
+    pub fn open(&mut self, camera: CameraId, codec: Codec) {
         let full = self.open.len() + self.opening.len() >= MAX_VIEWS;
         let known = self.open.contains_key(&camera) || self.is_opening(&camera);
-        if full || known || self.failed.contains(&camera) {
+        if self.failed.contains(&camera) || (full && !known) || self.get(&camera, codec).is_some() {
             return;
         }
-        self.opening_ids.insert(camera.clone());
+        // One that is being made already is looked at when it is there.
+        if self.wanted.insert(camera.clone(), codec).is_none() {
+            let before = self.open.remove(&camera);
+            self.make(camera, codec, before);
+        }
+    }
+
+    fn make(&mut self, camera: CameraId, codec: Codec, before: Option<View>) {
         let (output, failures) = (self.output.clone(), self.failures.clone());
         let one_at_a_time = self.one_window_at_a_time.clone();
         self.opening.spawn_blocking(move || {
+            if let Some(before) = before {
+                before.stop();
+            }
             let turn = matches!(output, Output::Window).then(|| one_at_a_time.lock());
-            let view = View::start(&camera, &output, failures);
+            let view = View::start(&camera, codec, &output, failures);
             drop(turn);
             (camera, view)
         });
@@ -74,12 +87,16 @@ impl Views {
         loop {
             match self.opening.join_next().await? {
                 Ok((camera, Ok(view))) => {
-                    self.opening_ids.remove(&camera);
-                    self.open.insert(camera.clone(), view);
-                    return Some(camera);
+                    let codec = self.wanted.get(&camera).copied().unwrap_or(view.codec());
+                    if codec == view.codec() {
+                        self.wanted.remove(&camera);
+                        self.open.insert(camera.clone(), view);
+                        return Some(camera);
+                    }
+                    self.make(camera, codec, Some(view));
                 }
                 Ok((camera, Err(reason))) => {
-                    self.opening_ids.remove(&camera);
+                    self.wanted.remove(&camera);
                     let _ = self.failures.try_send(ViewFailed { camera, reason });
                 }
                 Err(error) => tracing::error!("opening a view: {error}"),
@@ -87,9 +104,9 @@ impl Views {
         }
     }
 
-    /// The view of a camera.
-    pub fn get(&self, camera: &CameraId) -> Option<&View> {
-        self.open.get(camera)
+    /// The view of a camera that decodes this codec.
+    pub fn get(&self, camera: &CameraId, codec: Codec) -> Option<&View> {
+        self.open.get(camera).filter(|view| view.codec() == codec)
     }
 
     /// All that are there.
@@ -99,7 +116,7 @@ impl Views {
 
     /// Whether the view of a camera is being made.
     pub fn is_opening(&self, camera: &CameraId) -> bool {
-        self.opening_ids.contains(camera)
+        self.wanted.contains_key(camera)
     }
 
     /// Makes every output let go of the picture that it is taking, while `until` runs: nothing

@@ -8,22 +8,23 @@ use std::time::Duration;
 use rovercast_peer::connection::ConnectionSettings;
 use rovercast_peer::ice::IceUrls;
 use rovercast_peer::link::{Link, LinkEvent};
-use rovercast_protocol::ids::{CameraId, SessionId};
+use rovercast_protocol::ids::SessionId;
 use rovercast_protocol::signaling::{
     BrokerMessage, CameraMeta, EndReason, ErrorCode, ErrorMessage, PeerBody, PeerMessage,
     PeerRequest, PeerRole, PeerStatus, ProducerMeta, SessionEnd, SessionStart,
 };
 use rovercast_protocol::telemetry::{HostFigures, RobotMessage, Telemetry};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::camera::probe::Probe;
-use crate::camera::task::Camera;
 use crate::config::Config;
+use crate::control::{self, socket::Socket};
+use crate::fleet::Fleet;
 use crate::session::policy::choose_cameras;
 use crate::session::task::{REFUSED_OFFER, Session, SessionPlan, Signal};
-use crate::telemetry::{Host, Meter};
+use crate::telemetry::Host;
 
 /// Ends of sessions that may wait; the sessions wait with them.
 const ENDED: usize = 64;
@@ -32,18 +33,23 @@ const ENDED: usize = 64;
 const STOPPING: Duration = Duration::from_millis(1500);
 
 /// Runs a robot until `shutdown` resolves, then ends its sessions and frees its cameras.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let probe = Arc::new(Probe::default());
-    let meta = serde_json::to_value(meta(&config))?;
-    let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Producer], meta: Some(meta) };
-    let (link, mut link_events) = Link::start(config.signaling.url.clone(), status);
+/// Each of `reloads` takes the place of the config.
+pub async fn run(
+    config: Config,
+    probe: Probe,
+    mut reloads: mpsc::Receiver<Config>,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let (link, mut link_events) = Link::start(config.signaling.url.clone(), status(&config)?);
     let (changed_tx, mut changed) = watch::channel(());
-    let cameras = start_cameras(&config, &probe, &changed_tx)?;
+    let fleet = Fleet::start(&config.camera, probe, changed_tx)?;
+    let mut devices = fleet.devices();
     let (ended_tx, mut ended) = mpsc::channel(ENDED);
+    let (requests_tx, mut requests) = mpsc::channel::<control::Request>(control::REQUESTS);
     let mut app = App {
-        max_sessions: config.sessions.max,
-        meters: cameras.iter().map(|_| Meter::default()).collect(),
-        cameras,
+        config,
+        requests: requests_tx,
+        fleet,
         sessions: HashMap::new(),
         ice: IceUrls::default(),
         link,
@@ -51,6 +57,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         telemetry: watch::Sender::new(Arc::from([])),
         telemetry_seq: 0,
         host: HostFigures::default(),
+    };
+    let (stop_socket, socket_stopped) = oneshot::channel::<()>();
+    let socket = match &app.config.control.socket {
+        Some(path) => {
+            let socket = Socket::open(path).await?;
+            let (requests, telemetry) = (app.requests.clone(), app.telemetry.subscribe());
+            Some(tokio::spawn(socket.serve(requests, telemetry, async {
+                let _ = socket_stopped.await;
+            })))
+        }
+        None => None,
     };
     let mut host_figures = watch_host();
     let mut tick = interval(Duration::from_secs(1));
@@ -63,23 +80,34 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
             Some(id) = ended.recv() => {
                 app.sessions.remove(&id);
             }
+            Some(request) = requests.recv() => app.fleet.answer(request),
+            Some(config) = reloads.recv() => app.reload(config).await,
+            Ok(()) = devices.changed() => app.fleet.device_appeared(),
             Ok(()) = changed.changed() => app.publish_telemetry(),
             _ = tick.tick() => {
                 let now = Instant::now();
                 app.host = host_figures.borrow_and_update().clone();
-                for (meter, camera) in app.meters.iter_mut().zip(&app.cameras) {
-                    meter.read(camera, now - last_tick);
-                }
+                app.fleet.read_meters(now - last_tick);
                 last_tick = now;
                 app.publish_telemetry();
             }
             () = &mut shutdown => break,
         }
     }
+    drop(stop_socket);
+    if let Some(socket) = socket {
+        let _ = timeout(STOPPING, socket).await;
+    }
     // Sessions report their end as they finish; nobody else listens now.
     ended.close();
     app.stop().await;
     Ok(())
+}
+
+/// As what the robot registers with the broker.
+fn status(config: &Config) -> anyhow::Result<PeerStatus> {
+    let meta = serde_json::to_value(meta(config))?;
+    Ok(PeerStatus { peer_id: None, roles: vec![PeerRole::Producer], meta: Some(meta) })
 }
 
 /// What the robot says of itself to viewers.
@@ -99,26 +127,6 @@ fn meta(config: &Config) -> ProducerMeta {
     }
 }
 
-/// Starts every camera; `changed` is told whenever the status of one changes.
-fn start_cameras(
-    config: &Config,
-    probe: &Arc<Probe>,
-    changed: &watch::Sender<()>,
-) -> anyhow::Result<Vec<Camera>> {
-    let mut cameras = Vec::new();
-    for config in &config.camera {
-        let camera = Camera::start(config.clone(), probe.clone()).map_err(anyhow::Error::msg)?;
-        let (mut status, changed) = (camera.status.clone(), changed.clone());
-        tokio::spawn(async move {
-            while status.changed().await.is_ok() {
-                changed.send_replace(());
-            }
-        });
-        cameras.push(camera);
-    }
-    Ok(cameras)
-}
-
 /// Reads the host's figures once a second, away from the event loop: some sensors are slow.
 fn watch_host() -> watch::Receiver<HostFigures> {
     let (figures_tx, figures) = watch::channel(HostFigures::default());
@@ -133,9 +141,9 @@ fn watch_host() -> watch::Receiver<HostFigures> {
 }
 
 struct App {
-    max_sessions: usize,
-    cameras: Vec<Camera>,
-    meters: Vec<Meter>,
+    config: Config,
+    requests: mpsc::Sender<control::Request>,
+    fleet: Fleet,
     sessions: HashMap<SessionId, Session>,
     ice: IceUrls,
     link: Link,
@@ -182,13 +190,12 @@ impl App {
     }
 
     fn start_session(&mut self, start: SessionStart) {
-        let available: Vec<CameraId> =
-            self.cameras.iter().map(|camera| camera.config.id.clone()).collect();
+        let available = self.fleet.ids();
         let id = start.session_id;
         if self.sessions.contains_key(&id) {
             return self.refuse(id, ErrorCode::Internal, "this session exists already");
         }
-        if self.sessions.len() >= self.max_sessions {
+        if self.sessions.len() >= self.config.sessions.max {
             let details =
                 "the robot has as many viewers as it may: try again later, or raise sessions.max";
             return self.refuse(id, ErrorCode::TooManySessions, details);
@@ -204,23 +211,37 @@ impl App {
             );
         };
         tracing::info!(session = %id, viewer = %start.peer_id, cameras = chosen.len(), "session starts");
-        let cameras = self
-            .cameras
-            .iter()
-            .filter(|camera| chosen.contains(&camera.config.id))
-            .map(|camera| {
-                (camera.config.id.clone(), camera.stream().clone(), camera.demand.clone())
-            })
-            .collect();
         let plan = SessionPlan {
             id: id.clone(),
-            cameras,
+            cameras: self.fleet.of_session(&chosen),
             settings: ConnectionSettings { ice: self.ice.clone(), ..Default::default() },
             telemetry: self.telemetry.subscribe(),
+            control_cameras: self.config.sessions.control_cameras,
+            requests: self.requests.clone(),
             link: self.link.clone(),
             ended: self.ended.clone(),
         };
         self.sessions.insert(id, Session::start(plan));
+    }
+
+    /// Takes another config. Sessions go on.
+    async fn reload(&mut self, config: Config) {
+        if config.robot != self.config.robot || config.signaling != self.config.signaling {
+            tracing::warn!("robot.id and signaling.url are taken when the sender starts again");
+        }
+        let outcome = self.fleet.reload(&config.camera).await;
+        let config = Config {
+            robot: self.config.robot.clone(),
+            signaling: self.config.signaling.clone(),
+            ..config
+        };
+        match outcome.and_then(|()| status(&config)) {
+            Ok(status) => self.link.set_status(status),
+            Err(error) => tracing::error!("reloading: {error:#}"),
+        }
+        self.config = config;
+        self.publish_telemetry();
+        tracing::info!("the config is reloaded");
     }
 
     fn refuse(&self, session_id: SessionId, code: ErrorCode, details: &str) {
@@ -237,11 +258,10 @@ impl App {
 
     fn publish_telemetry(&mut self) {
         self.telemetry_seq += 1;
-        let figures = self.meters.iter().zip(&self.cameras);
         let message = RobotMessage::Telemetry(Telemetry {
             seq: self.telemetry_seq,
             host: self.host.clone(),
-            cameras: figures.map(|(meter, camera)| meter.figures(camera)).collect(),
+            cameras: self.fleet.figures(),
         });
         match serde_json::to_vec(&message) {
             Ok(json) => {
@@ -257,9 +277,7 @@ impl App {
         for session in self.sessions.into_values() {
             ending.spawn(session.finish());
         }
-        for camera in self.cameras {
-            ending.spawn(camera.stop());
-        }
+        self.fleet.stop(&mut ending);
         let all = async { while ending.join_next().await.is_some() {} };
         if timeout(STOPPING, all).await.is_err() {
             tracing::warn!("not everything could be freed in time");

@@ -4,5 +4,7 @@
 pub mod app;
 pub mod camera;
 pub mod config;
+pub mod control;
+pub mod fleet;
 pub mod session;
 pub mod telemetry;

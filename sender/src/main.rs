@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use rovercast_peer::link::check_url;
+use rovercast_sender::camera::probe::Probe;
 use rovercast_sender::{app, config::Config};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
 /// Streams a robot's cameras and telemetry to viewers over WebRTC.
 #[derive(Debug, Parser)]
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(config, arguments.serve) {
+    match run(config, arguments.config, arguments.serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rovercast-sender: {error:#}");
@@ -54,9 +56,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(mut config: Config, serve: Option<SocketAddr>) -> anyhow::Result<()> {
+fn run(mut config: Config, file: PathBuf, serve: Option<SocketAddr>) -> anyhow::Result<()> {
     rovercast_peer::start::start()?;
     let (stop_tx, stop) = watch::channel(false);
+    let stop_on_signal = stop_tx.clone();
     ctrlc::set_handler(move || {
         stop_tx.send_replace(true);
     })
@@ -77,7 +80,15 @@ fn run(mut config: Config, serve: Option<SocketAddr>) -> anyhow::Result<()> {
             config.signaling.url = format!("ws://{}/ws", reachable(address));
             broker = Some(tokio::spawn(server.run(stopped(stop.clone()))));
         }
-        app::run(config, stopped(stop)).await?;
+        let (reloads_tx, reloads) = mpsc::channel(1);
+        let hangups = signal(SignalKind::hangup()).context("cannot listen to SIGHUP")?;
+        tokio::spawn(reload(file, hangups, reloads_tx));
+        let mut terminated = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+        tokio::spawn(async move {
+            terminated.recv().await;
+            stop_on_signal.send_replace(true);
+        });
+        app::run(config, Probe::default(), reloads, stopped(stop)).await?;
         if let Some(broker) = broker {
             broker.await?;
         }
@@ -86,6 +97,18 @@ fn run(mut config: Config, serve: Option<SocketAddr>) -> anyhow::Result<()> {
     // Nothing that still waits for a device may hold up the end.
     runtime.shutdown_background();
     outcome
+}
+
+/// Reads the config again whenever asked to. One that is wrong changes nothing.
+async fn reload(file: PathBuf, mut hangups: Signal, reloads: mpsc::Sender<Config>) {
+    while hangups.recv().await.is_some() {
+        match Config::load(&file) {
+            Ok(config) => {
+                let _ = reloads.send(config).await;
+            }
+            Err(error) => tracing::error!("the config stays as it was:\n{error:#}"),
+        }
+    }
 }
 
 /// Where to reach a server on this host that may listen on every address.

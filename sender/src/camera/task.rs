@@ -21,6 +21,7 @@ use crate::camera::seam::{Attempt, Seam};
 use crate::camera::source::{SourceEvent, SourcePipeline, SourcePlan};
 use crate::camera::supervisor::{Command, Expectations, Input, LOOK, Supervisor};
 use crate::config::{CameraConfig, Source};
+use crate::control::Change;
 
 /// A slate is sent so often: a viewer who joins sees it at once, and it costs next to nothing.
 const SLATE: Duration = Duration::from_millis(200);
@@ -48,17 +49,6 @@ pub struct Status {
     pub since_us: i64,
     /// What seems wrong with its pictures.
     pub fault: Option<PictureFault>,
-}
-
-/// What can be changed while a camera runs; what is left out stays as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Change {
-    /// What the encoder may spend, in units of 1,000 bits per second.
-    pub bitrate_kbps: Option<u32>,
-    /// Frames per second, at most.
-    pub fps: Option<u32>,
-    /// Whether it is on.
-    pub enabled: Option<bool>,
 }
 
 /// What is asked of a camera's task.
@@ -148,12 +138,16 @@ impl Camera {
         let _ = self.requests.try_send(Request::DeviceAppeared);
     }
 
-    /// The next key frame, once there is one; encoded for this if for nothing else.
-    pub async fn key_frame(&self) -> Option<gst::Sample> {
-        let _watching = self.demand.watch();
-        let key_frame = self.output.next_key_frame()?;
+    /// The next key frame, once there is one; encoded for this if for nothing else. None when too
+    /// many wait for one already.
+    pub fn key_frame(&self) -> impl Future<Output = Option<gst::Sample>> + use<> {
+        let watching = self.demand.watch();
+        let key_frame = self.output.next_key_frame();
         self.request_key_frame();
-        key_frame.await.ok()
+        async move {
+            let _watching = watching;
+            key_frame?.await.ok()
+        }
     }
 
     /// Stops it, and returns when the device is free.

@@ -8,14 +8,52 @@ use gst_utils::{ConsumptionLink, StreamProducer, streamproducer::ConsumerSetting
 use rovercast_peer::connection::{Connection, ConnectionError};
 use rovercast_peer::start::now;
 use rovercast_protocol::clock::{RtpAnchor, VIDEO_CLOCK_HZ};
+use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::keyframes::KeyFrameGate;
 
 use crate::camera::counters::{Demand, Watching};
 use crate::session::policy::KeyFrameRequests;
 
-/// The payload type of every track: they all carry the same codec with the same parameters.
-const PAYLOAD_TYPE: u32 = 96;
+/// How one codec travels in RTP.
+struct Payload {
+    /// The payloader's factory name.
+    factory: &'static str,
+    /// One for each codec: all tracks are in one bundle, and those with the same codec have the
+    /// same parameters.
+    payload_type: u32,
+    /// Properties of the payloader.
+    properties: &'static [(&'static str, &'static str)],
+    /// What the SDP says beside the codec's name.
+    parameters: &'static [(&'static str, &'static str)],
+}
+
+// The encoders repeat the parameter sets themselves. If the payloader did (config-interval) it would
+// put them before every slice of a key frame, and depayloaders would take each slice for a frame of
+// its own.
+fn payload(codec: Codec) -> Payload {
+    match codec {
+        Codec::H264 => Payload {
+            factory: "rtph264pay",
+            payload_type: 96,
+            properties: &[("aggregate-mode", "zero-latency")],
+            parameters: &[("packetization-mode", "1")],
+        },
+        Codec::H265 => Payload {
+            factory: "rtph265pay",
+            payload_type: 98,
+            properties: &[("aggregate-mode", "zero-latency")],
+            parameters: &[],
+        },
+        Codec::Vp8 => Payload {
+            factory: "rtpvp8pay",
+            payload_type: 100,
+            // By the pictures' numbers receivers know which of them are missing.
+            properties: &[("picture-id-mode", "15-bit")],
+            parameters: &[],
+        },
+    }
+}
 
 /// RTP packets, header included, fit any path of the internet.
 const MTU: u32 = 1200;
@@ -37,36 +75,38 @@ pub struct SentTrack {
 }
 
 impl SentTrack {
-    /// Adds a camera to a connection that has not offered yet. Nothing flows before
+    /// Adds a camera to a connection that has not offered yet. Its stream carries whole access
+    /// units of this codec, key frames with all that a decoder needs. Nothing flows before
     /// [`SentTrack::start`].
     pub fn add(
         connection: &Connection,
         camera: CameraId,
+        codec: Codec,
         stream: StreamProducer,
         demand: Arc<Demand>,
     ) -> Result<Self, ConnectionError> {
+        let Payload { factory, payload_type, properties, parameters } = payload(codec);
         let (ssrc, timestamp_offset) = (rand::random::<u32>(), rand::random::<u32>());
         let appsrc = AppSrc::builder().format(gst::Format::Time).is_live(true).build();
-        // The encoders repeat the parameter sets themselves. If the payloader did (config-interval)
-        // it would put them before every slice of a key frame, and depayloaders would take each
-        // slice for a frame of its own.
-        let payloader = gst::ElementFactory::make("rtph264pay")
+        let payloader = gst::ElementFactory::make(factory)
             .property("mtu", MTU)
-            .property("pt", PAYLOAD_TYPE)
+            .property("pt", payload_type)
             .property("ssrc", ssrc)
             .property("timestamp-offset", timestamp_offset)
-            .property_from_str("aggregate-mode", "zero-latency")
             .build()?;
+        for (name, value) in properties {
+            payloader.set_property_from_str(name, value);
+        }
         connection.pipeline().add_many([appsrc.upcast_ref(), &payloader])?;
         appsrc.link(&payloader)?;
         let caps = gst::Caps::builder("application/x-rtp")
             .field("media", "video")
-            .field("encoding-name", "H264")
+            .field("encoding-name", codec.encoding_name())
             .field("clock-rate", VIDEO_CLOCK_HZ as i32)
-            .field("payload", PAYLOAD_TYPE as i32)
-            .field("packetization-mode", "1")
-            .field("ssrc", ssrc)
-            .build();
+            .field("payload", payload_type as i32)
+            .field("ssrc", ssrc);
+        let caps = parameters.iter().fold(caps, |caps, (name, value)| caps.field(*name, *value));
+        let caps = caps.build();
         connection.add_track(&payloader, &caps)?;
         close_gaps(&appsrc);
         limit_key_frames(&payloader);

@@ -7,6 +7,9 @@ use rovercast_protocol::ids::CameraId;
 /// A viewer that pinged, and then not for this long, is gone.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// The same for one that has left the broker as well.
+const SILENCE_OF_ORPHANS: Duration = Duration::from_secs(4);
+
 /// The cameras of a session: those wanted that exist, in the robot's order; all when none are
 /// named. None when nothing would be left.
 pub fn choose_cameras(
@@ -20,9 +23,6 @@ pub fn choose_cameras(
         .collect();
     (!chosen.is_empty()).then_some(chosen)
 }
-
-/// The same for one that has left the broker as well.
-const SILENCE_OF_ORPHANS: Duration = Duration::from_secs(4);
 
 /// Key frames for one viewer are at least so far apart: each costs all viewers of the camera
 /// bitrate.

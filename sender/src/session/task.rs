@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gst_utils::StreamProducer;
+use rovercast_peer::channel::Channel;
 use rovercast_peer::connection::{
     Connection, ConnectionError, ConnectionEvent, ConnectionSettings,
 };
 use rovercast_peer::link::Link;
 use rovercast_peer::negotiation::Refused;
 use rovercast_peer::start::{now, now_us};
+use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::{CameraId, SessionId};
 use rovercast_protocol::signaling::{
     Candidate, EndReason, ErrorCode, ErrorMessage, PeerBody, PeerMessage, PeerRequest, Sdp,
@@ -21,6 +23,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::camera::counters::Demand;
+use crate::camera::task::Status;
+use crate::control::Request;
+use crate::session::desk::Desk;
 use crate::session::media::SentTrack;
 use crate::session::policy::Liveness;
 
@@ -49,16 +54,35 @@ pub struct Session {
     task: JoinHandle<()>,
 }
 
+/// What a session needs of a camera.
+#[derive(Debug)]
+pub struct SessionCamera {
+    /// Its id.
+    pub id: CameraId,
+    /// How its access units are encoded.
+    pub codec: Codec,
+    /// Where they come from.
+    pub stream: StreamProducer,
+    /// Told while it is watched.
+    pub demand: Arc<Demand>,
+    /// How it is.
+    pub status: watch::Receiver<Status>,
+}
+
 /// What a session is made of.
 pub struct SessionPlan {
     /// Its id.
     pub id: SessionId,
-    /// Its cameras, and where their access units come from.
-    pub cameras: Vec<(CameraId, StreamProducer, Arc<Demand>)>,
+    /// Its cameras.
+    pub cameras: Vec<SessionCamera>,
     /// How to connect.
     pub settings: ConnectionSettings,
     /// The robot's telemetry, serialized: each viewer gets the newest.
     pub telemetry: watch::Receiver<Arc<[u8]>>,
+    /// Whether the viewer may control its cameras.
+    pub control_cameras: bool,
+    /// The way to the cameras' owner.
+    pub requests: mpsc::Sender<Request>,
     /// The way to the viewer.
     pub link: Link,
     /// Told when the session has ended and everything of it is freed.
@@ -119,15 +143,25 @@ impl From<ConnectionError> for End {
 }
 
 async fn run(plan: SessionPlan, signals: mpsc::Receiver<Signal>, mut stop: watch::Receiver<bool>) {
-    let SessionPlan { id, cameras, settings, telemetry, link, ended } = plan;
+    let SessionPlan { id, cameras, settings, telemetry, control_cameras, requests, link, ended } =
+        plan;
+    let statuses: Vec<_> =
+        cameras.iter().map(|camera| (camera.id.clone(), camera.status.clone())).collect();
+    let desk = Desk::new(statuses, control_cameras.then_some(requests));
     let made = tokio::task::spawn_blocking({
         let name = id.to_string();
         move || make(&name, &settings, cameras)
     });
     let end = match made.await {
         Ok(Ok((connection, tracks))) => {
-            let mut live =
-                Live { id: id.clone(), connection, tracks, mids: Vec::new(), link: link.clone() };
+            let mut live = Live {
+                id: id.clone(),
+                connection,
+                tracks,
+                desk,
+                mids: Vec::new(),
+                link: link.clone(),
+            };
             let end = tokio::select! {
                 end = live.run(signals, telemetry) => end,
                 _ = stop.wait_for(|stop| *stop) => End::Asked,
@@ -161,12 +195,14 @@ fn say_end(link: &Link, id: &SessionId, end: &End) {
 fn make(
     name: &str,
     settings: &ConnectionSettings,
-    cameras: Vec<(CameraId, StreamProducer, Arc<Demand>)>,
+    cameras: Vec<SessionCamera>,
 ) -> Result<(Connection, Vec<SentTrack>), ConnectionError> {
     let connection = Connection::new(name, settings)?;
     let tracks = cameras
         .into_iter()
-        .map(|(camera, stream, demand)| SentTrack::add(&connection, camera, stream, demand))
+        .map(|SessionCamera { id, codec, stream, demand, .. }| {
+            SentTrack::add(&connection, id, codec, stream, demand)
+        })
         .collect::<Result<_, _>>()?;
     Ok((connection, tracks))
 }
@@ -175,6 +211,7 @@ struct Live {
     id: SessionId,
     connection: Connection,
     tracks: Vec<SentTrack>,
+    desk: Desk,
     /// The tracks' names in the SDP, in their order.
     mids: Vec<String>,
     link: Link,
@@ -202,14 +239,19 @@ impl Live {
                         tracing::info!(session = %self.id, "session connected");
                         self.tracks.iter_mut().for_each(SentTrack::start);
                     }
-                    ConnectionEvent::Message(message) => {
+                    ConnectionEvent::Channel(Channel::Control) => self.desk.say(&self.connection),
+                    ConnectionEvent::Message(Channel::Control, message) => {
+                        self.desk.heard(&message);
+                        self.desk.say(&self.connection);
+                    }
+                    ConnectionEvent::Message(Channel::Telemetry, message) => {
                         // A message that is not understood is of a later version, or nonsense.
                         if let Ok(ViewerMessage::Ping(ping)) = serde_json::from_slice(&message) {
                             let received_us = now_us();
                             if liveness.pinged(now().into()) {
                                 // The channel is open: what it would learn within a second, now.
                                 self.tell_clocks();
-                                self.connection.send(&telemetry.borrow().clone());
+                                self.connection.send(Channel::Telemetry, &telemetry.borrow().clone());
                             }
                             let ping_sent_us = ping.sent_us;
                             let pong = Pong { ping_sent_us, received_us, sent_us: now_us() };
@@ -219,7 +261,7 @@ impl Live {
                     ConnectionEvent::Ended(why) => return End::Gone(why),
                     ConnectionEvent::Failed(error) => return error.into(),
                     ConnectionEvent::Connected
-                    | ConnectionEvent::Channel
+                    | ConnectionEvent::Channel(Channel::Telemetry)
                     | ConnectionEvent::Track(_)
                     | ConnectionEvent::JitterBuffer(..) => {}
                 },
@@ -243,9 +285,10 @@ impl Live {
                     Some(Signal::LeftBroker) => return End::Gone("the viewer has left"),
                     None => return End::Asked,
                 },
+                () = self.desk.news() => self.desk.say(&self.connection),
                 Ok(()) = telemetry.changed() => {
                     let newest = telemetry.borrow_and_update().clone();
-                    self.connection.send(&newest);
+                    self.connection.send(Channel::Telemetry, &newest);
                 }
                 _ = tick.tick() => {
                     if liveness.is_gone(now().into()) {
@@ -294,7 +337,7 @@ impl Live {
 
     fn tell(&self, message: &RobotMessage) {
         if let Ok(json) = serde_json::to_vec(message) {
-            self.connection.send(&json);
+            self.connection.send(Channel::Telemetry, &json);
         }
     }
 

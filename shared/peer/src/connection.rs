@@ -9,15 +9,15 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 use gst_webrtc::{
-    WebRTCDataChannel, WebRTCDataChannelState, WebRTCPeerConnectionState, WebRTCRTPTransceiver,
-    WebRTCRTPTransceiverDirection, WebRTCSDPType, WebRTCSessionDescription,
+    WebRTCPeerConnectionState, WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection, WebRTCSDPType,
+    WebRTCSessionDescription,
 };
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::signaling::Candidate;
-use rovercast_protocol::telemetry;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use crate::channel::{Channel, Channels};
 use crate::fingerprint::{self, Mismatch};
 use crate::ice::IceUrls;
 use crate::negotiation::{self, Description, Refused, Section};
@@ -28,15 +28,8 @@ use crate::webrtcbin::{Said, answered, configure_ice, post_events, promise};
 /// dropped and the session's watchdog decides.
 const EVENTS: usize = 256;
 
-/// Messages of the other peer that may wait; of a flood the newest are dropped.
-const MESSAGES: usize = 64;
-
 /// Candidates that are taken from one peer.
 const MAX_CANDIDATES: usize = 256;
-
-/// Bytes that may wait in a data channel. With more, new messages are dropped: old news would
-/// only delay newer ones.
-const MAX_CHANNEL_BACKLOG: u64 = 64 * 1024;
 
 /// What can go wrong with a connection.
 #[derive(Debug, thiserror::Error)]
@@ -77,10 +70,10 @@ pub enum ConnectionEvent {
     Track(Track),
     /// A jitter buffer was made for packets with this SSRC.
     JitterBuffer(u32, glib::WeakRef<gst::Element>),
-    /// The other peer has opened the data channel.
-    Channel,
-    /// A message of the other peer, by the data channel.
-    Message(Vec<u8>),
+    /// A data channel is open.
+    Channel(Channel),
+    /// A message of the other peer, by a data channel.
+    Message(Channel, Vec<u8>),
     /// The connection cannot go on.
     Failed(ConnectionError),
 }
@@ -122,9 +115,8 @@ pub struct Connection {
     pipeline: gst::Pipeline,
     webrtc: gst::Element,
     events: mpsc::Receiver<Said>,
-    messages: mpsc::Receiver<Vec<u8>>,
-    messages_tx: mpsc::Sender<Vec<u8>>,
-    channel: Option<WebRTCDataChannel>,
+    events_tx: mpsc::Sender<Said>,
+    channels: Channels,
     offered: Option<Vec<Section>>,
     remote: Option<Description>,
     remote_candidates: usize,
@@ -144,15 +136,14 @@ impl Connection {
         pipeline.add(&webrtc)?;
         configure_ice(&webrtc, &settings.ice);
         let (events_tx, events) = mpsc::channel(EVENTS);
-        let (messages_tx, messages) = mpsc::channel(MESSAGES);
-        post_events(&pipeline, &webrtc, &events_tx);
+        let channels = Channels::new();
+        post_events(&pipeline, &webrtc, &events_tx, channels.inlet());
         Ok(Self {
             pipeline,
             webrtc,
             events,
-            messages,
-            messages_tx,
-            channel: None,
+            events_tx,
+            channels,
             offered: None,
             remote: None,
             remote_candidates: 0,
@@ -187,14 +178,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Offers all tracks and a data channel. Returns the SDP and what it says; `cameras` name its
+    /// Offers all tracks and the data channels. Returns the SDP and what it says; `cameras` name its
     /// video sections.
     pub async fn offer(
         &mut self,
         cameras: &[CameraId],
     ) -> Result<(String, Vec<Section>), ConnectionError> {
         self.set_state(gst::State::Ready).await?;
-        self.open_channel()?;
+        let opened = self.events_tx.clone();
+        self.channels.make(&self.webrtc, move |channel| {
+            let _ = opened.try_send(Said::Opened(channel));
+        })?;
         self.set_state(gst::State::Paused).await?;
         let mut offer = self.create("create-offer", "offer").await?;
         negotiation::label_tracks(offer.sdp_mut(), cameras);
@@ -247,16 +241,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a message by the data channel, unless it is not open, the other peer is not verified
-    /// yet, or too much waits already.
+    /// Sends a message by a data channel, unless it is not open, the other peer is not verified
+    /// yet, or too much waits already: then it returns false.
     /// Messages travel as bytes: GStreamer hands texts on without a check that they are UTF-8.
-    pub fn send(&self, message: &[u8]) -> bool {
-        let open = self.channel.as_ref().filter(|channel| {
-            self.verified
-                && channel.ready_state() == WebRTCDataChannelState::Open
-                && channel.buffered_amount() < MAX_CHANNEL_BACKLOG
-        });
-        open.inspect(|channel| channel.send_data(Some(&glib::Bytes::from(message)))).is_some()
+    pub fn send(&self, channel: Channel, message: &[u8]) -> bool {
+        self.verified && self.channels.send(channel, message)
+    }
+
+    /// Bytes that wait in a data channel; none while nothing can be sent by it.
+    pub fn backlog(&self, channel: Channel) -> Option<u64> {
+        self.channels.backlog(channel).filter(|_| self.verified)
     }
 
     /// The next event. Cancel-safe.
@@ -268,14 +262,16 @@ impl Connection {
                     Some(event) => event,
                     None => continue,
                 },
-                Some(message) = self.messages.recv() => ConnectionEvent::Message(message),
+                (channel, message) = self.channels.next() => {
+                    ConnectionEvent::Message(channel, message)
+                }
             };
             let needs_identity = matches!(
                 event,
                 ConnectionEvent::Connected
-                    | ConnectionEvent::Channel
+                    | ConnectionEvent::Channel(_)
                     | ConnectionEvent::Track(_)
-                    | ConnectionEvent::Message(_)
+                    | ConnectionEvent::Message(..)
             );
             if needs_identity && let Err(error) = self.verify() {
                 return ConnectionEvent::Failed(error.into());
@@ -324,14 +320,11 @@ impl Connection {
                 )),
             },
             Said::JitterBuffer(ssrc, element) => ConnectionEvent::JitterBuffer(ssrc, element),
-            Said::Channel(channel) => {
-                if self.channel.is_none() && channel.label().as_deref() == Some(telemetry::CHANNEL)
-                {
-                    self.listen(channel);
-                    return Some(ConnectionEvent::Channel);
-                }
-                return None;
+            Said::Channel(which, channel) => {
+                self.channels.take(which, channel);
+                ConnectionEvent::Channel(which)
             }
+            Said::Opened(which) => ConnectionEvent::Channel(which),
             Said::Failed(reason) => ConnectionEvent::Failed(ConnectionError::Gst(reason)),
         })
     }
@@ -362,31 +355,6 @@ impl Connection {
         let transport =
             sending.or_else(|| transceiver.receiver().and_then(|receiver| receiver.transport()))?;
         transport.remote_certificate().map(Into::into)
-    }
-
-    fn open_channel(&mut self) -> Result<(), ConnectionError> {
-        let options = gst::Structure::builder("options")
-            .field("ordered", false)
-            .field("max-retransmits", 0i32)
-            .build();
-        let channel: Option<WebRTCDataChannel> =
-            self.webrtc.emit_by_name("create-data-channel", &[&telemetry::CHANNEL, &options]);
-        let channel = channel.ok_or_else(|| {
-            ConnectionError::Gst("no data channel: is the plugin `sctp` installed?".to_owned())
-        })?;
-        self.listen(channel);
-        Ok(())
-    }
-
-    fn listen(&mut self, channel: WebRTCDataChannel) {
-        let messages = self.messages_tx.clone();
-        channel.connect_on_message_data(move |_, bytes| {
-            if let Some(bytes) = bytes.filter(|bytes| bytes.len() <= telemetry::MAX_MESSAGE_BYTES) {
-                // A full queue drops the newest: only a flood fills it.
-                let _ = messages.try_send(bytes.to_vec());
-            }
-        });
-        self.channel = Some(channel);
     }
 
     async fn set_state(&self, state: gst::State) -> Result<(), ConnectionError> {

@@ -1,6 +1,7 @@
 //! One end of a session, for sender and receiver alike: the link to the broker and the WebRTC
 //! connection. It does the IO and decides nothing.
 
+pub mod channel;
 pub mod connection;
 pub mod fingerprint;
 pub mod ice;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rovercast_protocol::backoff::Backoff;
 use rovercast_protocol::signaling::{BrokerMessage, PeerRequest, PeerStatus, Welcome};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
@@ -55,16 +55,24 @@ pub enum LinkEvent {
 #[derive(Debug, Clone)]
 pub struct Link {
     requests: mpsc::Sender<PeerRequest>,
+    status: watch::Sender<PeerStatus>,
 }
 
 impl Link {
-    /// Starts to connect to `url`, and registers with `status` each time that it has. Ends when
-    /// the receiver of the events is dropped.
+    /// Starts to connect to `url`, and registers each time that it has: first with `status`. Ends
+    /// when the receiver of the events is dropped.
     pub fn start(url: String, status: PeerStatus) -> (Self, mpsc::Receiver<LinkEvent>) {
         let (requests, requests_rx) = mpsc::channel(QUEUE);
         let (events, events_rx) = mpsc::channel(QUEUE);
-        tokio::spawn(run(url, status, requests_rx, events));
-        (Self { requests }, events_rx)
+        let status = watch::Sender::new(status);
+        tokio::spawn(run(url, status.subscribe(), requests_rx, events));
+        (Self { requests, status }, events_rx)
+    }
+
+    /// Registers with another status, now and from now on.
+    pub fn set_status(&self, status: PeerStatus) {
+        self.status.send_replace(status.clone());
+        self.send(PeerRequest::SetPeerStatus(status));
     }
 
     /// Sends a request, if the link is up: signalling that could not be sent now is worthless
@@ -78,7 +86,7 @@ impl Link {
 
 async fn run(
     url: String,
-    status: PeerStatus,
+    status: watch::Receiver<PeerStatus>,
     mut requests: mpsc::Receiver<PeerRequest>,
     events: mpsc::Sender<LinkEvent>,
 ) {
@@ -111,7 +119,7 @@ async fn run(
 /// One connection from beginning to end. Returns why it ended.
 async fn connect_once(
     url: &str,
-    status: &PeerStatus,
+    status: &watch::Receiver<PeerStatus>,
     requests: &mut mpsc::Receiver<PeerRequest>,
     events: &mpsc::Sender<LinkEvent>,
 ) -> String {
@@ -143,7 +151,7 @@ async fn connect_once(
                         welcome_heard = true;
                         // What was meant for an earlier connection means nothing on this one.
                         while requests.try_recv().is_ok() {}
-                        let register = PeerRequest::SetPeerStatus(status.clone());
+                        let register = PeerRequest::SetPeerStatus(status.borrow().clone());
                         if let Err(error) = socket.send(text_of(&register)).await {
                             return format!("the link to the broker broke: {error}");
                         }

@@ -2,6 +2,7 @@
 //! it. Also where a track says which camera it is: `a=label` (RFC 4574).
 
 use gst_sdp::{SDPAttribute, SDPMediaRef, SDPMessage, SDPMessageRef};
+use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::CameraId;
 
 use crate::fingerprint::Fingerprint;
@@ -60,6 +61,8 @@ pub struct Section {
     pub mid: String,
     /// The camera it carries, where the sender is one of ours.
     pub label: Option<CameraId>,
+    /// The first of its codecs that we know.
+    pub codec: Option<Codec>,
     /// True when the answerer refused it.
     pub rejected: bool,
     /// The certificates that may stand for the peer.
@@ -146,8 +149,22 @@ fn section(message: &SDPMessageRef, index: usize, media: &SDPMediaRef) -> Result
         kind: media.media().unwrap_or_default().to_owned(),
         mid: mid.to_owned(),
         label: media.attribute_val("label").and_then(|label| label.parse().ok()),
+        codec: codec(media),
         rejected,
         fingerprints,
+    })
+}
+
+/// In the order of the section's payload types, which is that of preference.
+fn codec(media: &SDPMediaRef) -> Option<Codec> {
+    media.formats().find_map(|payload| {
+        let maps = media.attributes().filter(|attribute| attribute.key() == "rtpmap");
+        let names = maps.filter_map(|map| {
+            let (number, encoding) = map.value()?.split_once(' ')?;
+            let name = encoding.split('/').next()?;
+            (number == payload).then_some(name)
+        });
+        names.filter_map(|name| name.parse().ok()).next()
     })
 }
 
@@ -224,6 +241,37 @@ mod tests {
             let other = Description::parse(&whole().replace(change.0, change.1)).unwrap();
             assert_eq!(other.answers(&offered), Err(Refused::OtherSections));
         }
+    }
+
+    #[test]
+    fn a_section_tells_the_codec_that_it_prefers() {
+        gst::init().unwrap();
+        let codec = |payloads: &str, maps: &str| {
+            let text = whole().replace("SAVPF 96", &format!("SAVPF {payloads}"));
+            Description::parse(&(text + maps)).unwrap().sections[0].codec
+        };
+        let maps = "a=rtpmap:96 h265/90000\r\na=rtpmap:97 rtx/90000\r\na=rtpmap:98 VP8/90000\r\n";
+        assert_eq!(codec("96 97 98", maps), Some(Codec::H265));
+        assert_eq!(codec("97 98 96", maps), Some(Codec::Vp8));
+        assert_eq!(codec("97", maps), None);
+        assert_eq!(codec("96", "a=rtpmap:96\r\n"), None);
+    }
+
+    #[test]
+    fn only_h264_is_given_a_profile() {
+        gst::init().unwrap();
+        let parameters = "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n";
+        let second = "m=video 0 UDP/TLS/RTP/SAVPF 100\r\na=rtpmap:100 VP8/90000\r\n";
+        let text = whole() + parameters + second;
+        let mut message = SDPMessage::parse_buffer(text.as_bytes()).unwrap();
+        let cameras = ["front", "rear"].map(|camera| camera.parse().unwrap());
+        label_tracks(&mut message, &cameras);
+        let text = message.as_text().unwrap();
+        let (first, second) = text.split_once("m=video 0").unwrap();
+        let whole =
+            "a=fmtp:96 packetization-mode=1;profile-level-id=42e01f;level-asymmetry-allowed=1";
+        assert!(first.contains(whole), "{first}");
+        assert!(second.contains("a=label:rear") && !second.contains("fmtp"), "{second}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rovercast_protocol::signaling::Candidate;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::channel::{Channel, Inlet};
 use crate::connection::ConnectionError;
 use crate::ice::IceUrls;
 
@@ -25,7 +26,10 @@ pub(crate) enum Said {
     State(WebRTCPeerConnectionState),
     Pad(gst::Pad, gst::PadProbeId),
     JitterBuffer(u32, glib::WeakRef<gst::Element>),
-    Channel(WebRTCDataChannel),
+    /// The other peer has made a channel, which is open and listened to.
+    Channel(Channel, WebRTCDataChannel),
+    /// One of our own channels is open.
+    Opened(Channel),
     Failed(String),
 }
 
@@ -82,6 +86,7 @@ pub(crate) fn post_events(
     pipeline: &gst::Pipeline,
     webrtc: &gst::Element,
     events: &mpsc::Sender<Said>,
+    inlet: &Inlet,
 ) {
     let tx = events.clone();
     webrtc.connect("on-ice-candidate", false, move |values| {
@@ -97,10 +102,13 @@ pub(crate) fn post_events(
         let _ = tx.try_send(Said::State(webrtc.property("connection-state")));
     });
 
-    let tx = events.clone();
+    let (tx, inlet) = (events.clone(), inlet.clone());
     webrtc.connect("on-data-channel", false, move |values| {
-        if let Ok(channel) = values[1].get::<WebRTCDataChannel>() {
-            let _ = tx.try_send(Said::Channel(channel));
+        // Listened to before this returns: its first message may be on its way.
+        if let Ok(channel) = values[1].get::<WebRTCDataChannel>()
+            && let Some(which) = inlet.listen(&channel, false)
+        {
+            let _ = tx.try_send(Said::Channel(which, channel));
         }
         None
     });

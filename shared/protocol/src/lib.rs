@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod codec;
+pub mod control;
 pub mod ids;
 pub mod keyframes;
 pub mod pixelclock;
