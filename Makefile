@@ -19,7 +19,9 @@ SCRIPTS := config/lab/setup config/lab/demo .ci/run
 NEVER := \
 	rovercast-protocol:axum rovercast-protocol:gstreamer rovercast-protocol:tokio \
 	rovercast-signaling:gstreamer \
-	rovercast-receiver:rovercast-sender rovercast-sender:rovercast-receiver
+	rovercast-receiver:rovercast-sender rovercast-sender:rovercast-receiver \
+	rovercast-receiver:rovercast-twins rovercast-sender:rovercast-twins \
+	rovercast-signaling:rovercast-twins
 
 # All of it shares apt-get and the build folder: one at a time, even with -j.
 .NOTPARALLEL:

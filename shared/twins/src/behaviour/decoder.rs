@@ -1,0 +1,105 @@
+//! Decoders: software that is chosen when the stream's caps come.
+
+use std::sync::{Arc, Mutex};
+
+use gst::glib::{BoolError, WeakRef};
+use gst::prelude::*;
+
+use crate::behaviour::picture::{make, template};
+use crate::caps::filtered;
+use crate::ends::Exit;
+use crate::fixture::Element;
+use crate::label::{End, Label};
+use crate::twin::{Behaviour, assemble};
+
+/// Builds a decoder.
+pub(crate) fn build(
+    bin: &gst::Bin,
+    face: &'static Element,
+) -> Result<Arc<dyn Behaviour>, BoolError> {
+    let convert = make("videoconvert")?;
+    let exit = Exit { template: template(face, "src")?, preferred: None, came: None };
+    let exit: gst::Element = Label::new(Arc::new(exit)).upcast();
+    assemble(bin, &[convert.clone(), exit.clone()], &[("src", &exit)])?;
+    let entry = DecoderEntry {
+        face,
+        template: template(face, "sink")?,
+        bin: bin.downgrade(),
+        convert,
+        codec: Mutex::new(None),
+    };
+    let entry: gst::Element = Label::new(Arc::new(entry)).upcast();
+    assemble(bin, std::slice::from_ref(&entry), &[("sink", &entry)])?;
+    Ok(Arc::new(Decoder))
+}
+
+struct Decoder;
+
+impl Behaviour for Decoder {}
+
+struct DecoderEntry {
+    face: &'static Element,
+    template: gst::Caps,
+    bin: WeakRef<gst::Bin>,
+    convert: gst::Element,
+    /// The software, and the stream's media type.
+    codec: Mutex<Option<String>>,
+}
+
+impl End for DecoderEntry {
+    fn takes(&self, _: &Label, filter: Option<&gst::Caps>) -> gst::Caps {
+        filtered(self.template.clone(), filter)
+    }
+
+    fn gives(&self, _: &Label, _: Option<&gst::Caps>) -> gst::Caps {
+        gst::Caps::new_any()
+    }
+
+    fn caps(&self, label: &Label, caps: &gst::Caps) -> Option<gst::Caps> {
+        let media = caps.structure(0)?.name().to_string();
+        if !caps.is_subset(&self.template) {
+            return None;
+        }
+        let bin = self.bin.upgrade()?;
+        let mut codec = self.codec.lock().ok()?;
+        if codec.is_none() {
+            match self.insert(&bin, label, &media) {
+                Ok(()) => *codec = Some(media),
+                Err(reason) => {
+                    gst::element_error!(bin, gst::StreamError::WrongType, ("{reason}"));
+                    return None;
+                }
+            }
+        } else if *codec != Some(media) {
+            return None;
+        }
+        Some(caps.clone())
+    }
+}
+
+impl DecoderEntry {
+    fn insert(&self, bin: &gst::Bin, label: &Label, media: &str) -> Result<(), String> {
+        let factory = match media {
+            "image/jpeg"
+                if self.face.property("mjpeg").is_some() && !bin.property::<bool>("mjpeg") =>
+            {
+                return Err("motion JPEG needs mjpeg=true".to_owned());
+            }
+            "image/jpeg" => "jpegdec",
+            "video/x-h264" => "avdec_h264",
+            "video/x-h265" => "avdec_h265",
+            other => return Err(format!("this twin does not decode {other}")),
+        };
+        let codec = make(factory).map_err(|error| error.to_string())?;
+        if factory.starts_with("avdec") {
+            // Whole pictures at once: one thread for each would hold some back.
+            codec.set_property("max-threads", 1);
+        }
+        let inserted = bin
+            .add(&codec)
+            .and_then(|()| codec.link(&self.convert))
+            .and_then(|()| label.link(&codec))
+            .and_then(|()| codec.sync_state_with_parent());
+        inserted.map_err(|error| error.to_string())
+    }
+}
