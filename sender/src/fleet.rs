@@ -1,6 +1,5 @@
 //! The robot's cameras together: started, reloaded, asked and told of, and stopped.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rovercast_protocol::ids::CameraId;
@@ -27,7 +26,7 @@ const BUSY: &str = "the camera has too much to do: try again";
 #[derive(Debug)]
 pub struct Fleet {
     cameras: Vec<(Camera, Meter)>,
-    probe: Arc<Probe>,
+    probe: Probe,
     changed: watch::Sender<()>,
     appeared: watch::Sender<()>,
     watches_devices: bool,
@@ -42,7 +41,7 @@ impl Fleet {
     ) -> anyhow::Result<Self> {
         let mut this = Self {
             cameras: Vec::new(),
-            probe: Arc::new(probe),
+            probe,
             changed,
             appeared: watch::Sender::new(()),
             watches_devices: false,

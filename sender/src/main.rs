@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use rovercast_peer::link::check_url;
-use rovercast_sender::camera::probe::Probe;
+use rovercast_sender::camera::probe::trial::{self, Trial, Verdict};
+use rovercast_sender::camera::probe::{self, Probe};
 use rovercast_sender::{app, config::Config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -17,6 +18,9 @@ use tokio::sync::{mpsc, watch};
 #[derive(Debug, Parser)]
 #[command(name = "rovercast-sender", version)]
 struct Arguments {
+    /// Something else to do than to stream.
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The robot's settings.
     #[arg(long, value_name = "FILE", default_value = "config/sender.toml")]
     config: PathBuf,
@@ -31,9 +35,62 @@ struct Arguments {
     log_level: String,
 }
 
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tries an encoder and prints the verdict as a line of JSON; the sender calls it by itself.
+    #[command(name = probe::SUBCOMMAND, hide = true)]
+    ProbeEncoder(ProbeArguments),
+}
+
+/// What is tried.
+#[derive(Debug, Args)]
+struct ProbeArguments {
+    /// The encoder's factory name.
+    factory: String,
+    /// Width in pixels.
+    #[arg(value_parser = clap::value_parser!(u32).range(16..=8192))]
+    width: u32,
+    /// Height in pixels.
+    #[arg(value_parser = clap::value_parser!(u32).range(16..=8192))]
+    height: u32,
+    /// Frames per second.
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=240))]
+    fps: u32,
+    /// Bits per second, in units of 1,000.
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    bitrate_kbps: u32,
+}
+
 fn main() -> ExitCode {
     rovercast_peer::start::limit_arenas();
     let arguments = Arguments::parse();
+    match arguments.command {
+        Some(Command::ProbeEncoder(wanted)) => probe_encoder(wanted),
+        None => stream(arguments),
+    }
+}
+
+/// Tries an encoder. The process ends by itself soon after the sender has stopped waiting, should
+/// the sender be gone.
+fn probe_encoder(wanted: ProbeArguments) -> ExitCode {
+    std::thread::spawn(|| {
+        std::thread::sleep(2 * probe::LIMIT);
+        std::process::exit(1);
+    });
+    let ProbeArguments { factory, width, height, fps, bitrate_kbps } = wanted;
+    let verdict = match gst::init() {
+        Ok(()) => trial::run(&Trial { factory, width, height, fps, bitrate_kbps }),
+        Err(error) => Verdict::Fails(format!("GStreamer does not start: {error}")),
+    };
+    let told = std::io::stdout().write_all(probe::line(&verdict).as_bytes());
+    match verdict {
+        Verdict::Works { .. } if told.is_ok() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn stream(arguments: Arguments) -> ExitCode {
     rovercast_peer::start::log_to_stderr(&arguments.log_level);
     let config = match Config::load(&arguments.config) {
         Ok(mut config) => {
@@ -88,7 +145,7 @@ fn run(mut config: Config, file: PathBuf, serve: Option<SocketAddr>) -> anyhow::
             terminated.recv().await;
             stop_on_signal.send_replace(true);
         });
-        app::run(config, Probe::default(), reloads, stopped(stop)).await?;
+        app::run(config, encoder_probe()?, reloads, stopped(stop)).await?;
         if let Some(broker) = broker {
             broker.await?;
         }
@@ -97,6 +154,15 @@ fn run(mut config: Config, file: PathBuf, serve: Option<SocketAddr>) -> anyhow::
     // Nothing that still waits for a device may hold up the end.
     runtime.shutdown_background();
     outcome
+}
+
+/// What tries encoders: this program. What it finds is kept in the user's cache folder.
+fn encoder_probe() -> anyhow::Result<Probe> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let home = || folder("HOME").map(|home| home.join(".cache"));
+    let cache = folder("XDG_CACHE_HOME").or_else(home).filter(|folder| folder.is_absolute());
+    Ok(Probe::new(program, cache.as_deref()))
 }
 
 /// Reads the config again whenever asked to. One that is wrong changes nothing.

@@ -138,7 +138,7 @@ impl Work {
         self.crop != Crop::default()
     }
 
-    fn from_system(&self) -> bool {
+    fn comes_from_system(&self) -> bool {
         self.input.memory == Memory::System
     }
 
@@ -175,7 +175,7 @@ impl Work {
             convert += &format!(" flip-method={}", self.turn.nvvidconv());
         }
         // It takes few plain formats.
-        let front = self.from_system().then(|| "videoconvert".to_owned());
+        let front = self.comes_from_system().then(|| "videoconvert".to_owned());
         Some(front.into_iter().chain([convert]).collect())
     }
 
@@ -211,7 +211,7 @@ impl Work {
             return None;
         }
         let mut elements = self.processor_first(turns && !gpu_turns);
-        if self.from_system() {
+        if self.comes_from_system() {
             // It takes few plain formats before 1.22.
             elements.extend(["videoconvert".to_owned(), "cudaupload".to_owned()]);
         }
@@ -231,7 +231,7 @@ impl Work {
             return None;
         }
         let mut elements = self.processor_first(turns && !gpu_turns);
-        if self.from_system() {
+        if self.comes_from_system() {
             elements.push("videoconvert".to_owned());
         }
         elements.push(format!("{CONVERT} add-borders=true{}", self.direction(gpu_turns)));
@@ -240,7 +240,7 @@ impl Work {
 
     /// Whether what the GPU cannot do can be done before the frames get there.
     fn processor_can(&self, turns: bool) -> bool {
-        self.from_system() || !(turns || self.crops())
+        self.comes_from_system() || !(turns || self.crops())
     }
 
     /// What is done in plain memory before.

@@ -79,7 +79,7 @@ pub struct Camera {
 
 impl Camera {
     /// Starts it. Failures of device and encoder are its status; an error here is GStreamer's.
-    pub fn start(config: CameraConfig, probe: Arc<Probe>) -> Result<Self, String> {
+    pub fn start(config: CameraConfig, probe: Probe) -> Result<Self, String> {
         let counters = Arc::new(Counters::default());
         let output = Arc::new(Output::start(config.id.as_str(), &counters)?);
         let demand = Demand::new(!config.on_demand, config.fps);
@@ -201,7 +201,7 @@ enum Event {
 
 struct Life {
     config: CameraConfig,
-    probe: Arc<Probe>,
+    probe: Probe,
     output: Arc<Output>,
     seam: Arc<Seam>,
     counters: Arc<Counters>,

@@ -11,10 +11,11 @@ use rovercast_e2e::figures::percentile;
 use rovercast_e2e::lab::{Folder, broker, robot, robot_config};
 use rovercast_e2e::watcher::{Picture, Watcher, look};
 use rovercast_peer::start::{now, share_clock};
+use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::pixelclock::Reading;
-use rovercast_sender::camera::encoder::{ENCODERS, Parameters};
-use rovercast_sender::camera::pipeline::burn_clock;
+use rovercast_sender::camera::burn::burn_clock;
+use rovercast_sender::camera::encoder::{Parameters, candidates};
 
 const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 720;
@@ -124,15 +125,15 @@ fn bare_rtp() -> anyhow::Result<Vec<f64>> {
 
 /// The sending process of bare RTP; runs until it is killed.
 fn bare_sender(port: u16) -> anyhow::Result<()> {
-    let encoder = &ENCODERS[0];
+    let encoder = candidates(Codec::H264, "x264enc").next().context("no such row")?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let parameters = Parameters { bitrate_kbps: BITRATE_KBPS, fps: FPS, cores };
+    let parameters =
+        Parameters { width: WIDTH, height: HEIGHT, fps: FPS, bitrate_kbps: BITRATE_KBPS, cores };
     let pipeline = gst::parse::launch(&format!(
         "videotestsrc name=in is-live=true pattern=smpte \
          ! video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate={FPS}/1 \
-         ! {} ! {} ! rtph264pay mtu=1200 pt=96 ! udpsink host=127.0.0.1 port={port} sync=false",
+         ! {} ! rtph264pay mtu=1200 pt=96 ! udpsink host=127.0.0.1 port={port} sync=false",
         encoder.launch(parameters, |_| true),
-        encoder.output,
     ))?;
     let pipeline =
         pipeline.downcast::<gst::Pipeline>().map_err(|_| anyhow::anyhow!("no pipeline"))?;
