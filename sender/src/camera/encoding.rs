@@ -8,8 +8,9 @@ use gst_app::{AppLeakyType, AppSink, AppSinkCallbacks, AppSrc};
 
 use crate::camera::counters::Counters;
 use crate::camera::encoder::{self, Encoder, Parameters};
+use crate::camera::launch::{self, Contexts};
 use crate::camera::output::{Feed, Output};
-use crate::camera::{drive, launch, plan};
+use crate::camera::{drive, plan};
 use crate::config::CameraConfig;
 
 /// An encoder that runs.
@@ -21,6 +22,8 @@ pub struct Encoding {
     row: &'static Encoder,
     parameters: Parameters,
     feed: Feed,
+    /// Whether anything has come out of it.
+    begun: Arc<AtomicBool>,
 }
 
 impl Encoding {
@@ -32,6 +35,7 @@ impl Encoding {
         feed: Feed,
         output: &Arc<Output>,
         counters: &Arc<Counters>,
+        contexts: &Contexts,
         on_end: impl Fn(String) + Send + Sync + 'static,
     ) -> Result<Self, String> {
         let parameters = parameters(camera);
@@ -76,26 +80,29 @@ impl Encoding {
                 })
                 .build(),
         );
-        launch::watch(&pipeline, on_end);
-        let this = Self { pipeline, input, encoder, row, parameters, feed };
+        launch::watch(&pipeline, contexts, on_end);
+        let this = Self { pipeline, input, encoder, row, parameters, feed, begun };
         match launch::play(&this.pipeline) {
-            Ok(()) => {
-                let encoder = this.encoder.downgrade();
-                output.expect(feed, move || {
-                    // The first frame is a key frame anyway; asked for one before that, GStreamer
-                    // 1.22 takes it for so late that it never grants another.
-                    let begun = begun.load(Ordering::Relaxed);
-                    if let Some(encoder) = encoder.upgrade().filter(|_| begun) {
-                        drive::request_key_frame(row, &encoder);
-                    }
-                });
-                Ok(this)
-            }
+            Ok(()) => Ok(this),
             Err(reason) => {
                 this.stop();
                 Err(reason)
             }
         }
+    }
+
+    /// From its next key frame on, its access units leave by `output`, and no others.
+    pub fn feed_into(&self, output: &Output) {
+        let (row, encoder, begun) = (self.row, self.encoder.downgrade(), self.begun.clone());
+        output.expect(self.feed, move || {
+            // The first frame is a key frame anyway; asked for one before that, GStreamer 1.22 takes
+            // it for so late that it never grants another.
+            let begun = begun.load(Ordering::Relaxed);
+            if let Some(encoder) = encoder.upgrade().filter(|_| begun) {
+                drive::request_key_frame(row, &encoder);
+            }
+        });
+        output.request_key_frame();
     }
 
     /// Its row in the table.

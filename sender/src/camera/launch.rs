@@ -1,5 +1,7 @@
 //! Pipelines from launch lines, and what their buses say.
 
+use std::sync::{Arc, Mutex};
+
 use gst::prelude::*;
 use rovercast_peer::start::share_clock;
 
@@ -20,11 +22,50 @@ pub fn element(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element, Str
     pipeline.by_name(name).ok_or_else(|| format!("the pipeline has no element {name}"))
 }
 
+/// What elements of several pipelines share: the GPU that they work on. Frames that go from one
+/// pipeline to another stay there.
+#[derive(Debug, Clone, Default)]
+pub struct Contexts(Arc<Mutex<Vec<gst::Context>>>);
+
+/// The kinds of contexts that are shared.
+const SHARED: [&str; 3] = ["gst.cuda.context", "gst.va.display.handle", "gst.vaapi.Display"];
+
+impl Contexts {
+    fn heed(&self, message: &gst::MessageRef) {
+        let Ok(mut known) = self.0.lock() else { return };
+        match message.view() {
+            gst::MessageView::NeedContext(need) => {
+                let context =
+                    known.iter().find(|context| context.context_type() == need.context_type());
+                let element = message.src().and_then(|src| src.downcast_ref::<gst::Element>());
+                if let (Some(context), Some(element)) = (context, element) {
+                    element.set_context(context);
+                }
+            }
+            gst::MessageView::HaveContext(have) => {
+                let context = have.context();
+                let kind = context.context_type();
+                if SHARED.contains(&kind) && known.iter().all(|known| known.context_type() != kind)
+                {
+                    known.push(context);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Tells of what ends the pipeline: an error, or the end of its stream. Called on GStreamer's
 /// threads.
-pub fn watch(pipeline: &gst::Pipeline, on_end: impl Fn(String) + Send + Sync + 'static) {
+pub fn watch(
+    pipeline: &gst::Pipeline,
+    contexts: &Contexts,
+    on_end: impl Fn(String) + Send + Sync + 'static,
+) {
     let Some(bus) = pipeline.bus() else { return };
+    let contexts = contexts.clone();
     bus.set_sync_handler(move |_, message| {
+        contexts.heed(message);
         match message.view() {
             gst::MessageView::Error(error) => on_end(error.error().to_string()),
             gst::MessageView::Eos(_) => on_end("the source has ended".to_owned()),

@@ -2,6 +2,7 @@
 
 pub mod burn;
 pub mod card;
+pub mod coded;
 pub mod convert;
 pub mod counters;
 pub mod drive;
@@ -10,6 +11,7 @@ pub mod encoding;
 pub mod frames;
 pub mod health;
 pub mod hotplug;
+pub mod inputs;
 pub mod launch;
 pub mod origin;
 pub mod output;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::camera::encoder::{Converter, Memory, raw_caps};
-use crate::camera::plan::{STEREO_TAPS, quoted};
+use crate::camera::plan::{ENTRANCE, STEREO_TAPS, quoted};
 use crate::camera::v4l2::Capture;
 use crate::config::{Control, Source};
 
@@ -107,6 +107,12 @@ pub fn raw(
             None
         }
     }
+}
+
+/// Pictures of an encoded stream, decoded by the best decoder that there is.
+pub fn decoder() -> Origin {
+    let launch = format!("appsrc name={ENTRANCE} ! decodebin caps=\"video/x-raw(ANY)\"");
+    Origin { launch, memory: Memory::System, size: None }
 }
 
 fn v4l2(

@@ -21,18 +21,23 @@ const WAITING: usize = 8;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Feed(pub u32);
 
-/// Which feed's access units pass: those of the newest from its first key frame on, and until then
-/// those of the one before, so that no decoder meets a gap. Pure.
+/// Which feed's access units pass: those of the wanted one from its first key frame on, and until
+/// then those of the one before, so that no decoder meets a gap. Pure.
 #[derive(Debug, Default)]
 struct FeedSwitch {
     active: Feed,
     wanted: Feed,
+    /// Wanted even more, should it ever begin.
+    preferred: Option<Feed>,
 }
 
 impl FeedSwitch {
     /// Whether an access unit passes.
     fn passes(&mut self, feed: Feed, key_frame: bool) -> bool {
-        if feed == self.wanted && key_frame {
+        if key_frame && self.preferred == Some(feed) {
+            self.wanted = feed;
+        }
+        if key_frame && feed == self.wanted {
             self.active = feed;
         }
         feed == self.active
@@ -123,6 +128,12 @@ impl Output {
         state.on_key_frame_wanted = Some(Box::new(on_key_frame_wanted));
     }
 
+    /// This feed takes over with its first key frame, should it ever begin. Nobody can ask it for key
+    /// frames.
+    pub fn prefer(&self, feed: Feed) {
+        self.lock().switch.preferred = Some(feed);
+    }
+
     /// Asks for a key frame of whoever is expected to give one.
     pub fn request_key_frame(&self) {
         if let Some(on_key_frame_wanted) = &self.lock().on_key_frame_wanted {
@@ -139,6 +150,11 @@ impl Output {
             state.waiting.push(tx);
             rx
         })
+    }
+
+    /// Whether this feed's access units pass.
+    pub fn passes(&self, feed: Feed) -> bool {
+        self.lock().switch.active == feed
     }
 
     /// Nothing is to come for now.
@@ -201,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_feed_takes_over_at_its_first_key_frame() {
-        let mut switch = FeedSwitch { active: Feed(1), wanted: Feed(1) };
+        let mut switch = FeedSwitch { active: Feed(1), wanted: Feed(1), preferred: None };
         assert!(switch.passes(Feed(1), false));
         switch.wanted = Feed(2);
         assert!(!switch.passes(Feed(2), false), "a decoder could not show it");
@@ -209,5 +225,16 @@ mod tests {
         assert!(switch.passes(Feed(2), true));
         assert!(!switch.passes(Feed(1), true), "it is over");
         assert!(switch.passes(Feed(2), false));
+    }
+
+    #[test]
+    fn a_preferred_feed_takes_over_for_good() {
+        let mut switch = FeedSwitch { active: Feed(1), wanted: Feed(1), preferred: Some(Feed(2)) };
+        assert!(switch.passes(Feed(1), true) && !switch.passes(Feed(2), false));
+        assert!(switch.passes(Feed(2), true));
+        assert!(!switch.passes(Feed(1), true), "a late key frame of a slate");
+        switch.wanted = Feed(3);
+        assert!(switch.passes(Feed(3), true), "it is lost");
+        assert!(switch.passes(Feed(2), true), "it is back");
     }
 }

@@ -13,6 +13,8 @@ use crate::config::{CameraConfig, Rotation};
 pub const TAP: &str = "rovercast-tap";
 /// The same for each eye of a stereo source.
 pub const STEREO_TAPS: [&str; 2] = ["rovercast-left", "rovercast-right"];
+/// The entrance of a decoder.
+pub const ENTRANCE: &str = "rovercast-coded";
 /// The exit of a source, and the entrance of an encoder.
 pub const FRAMES: &str = "rovercast-frames";
 /// The exit of an encoder.

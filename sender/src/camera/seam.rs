@@ -16,6 +16,8 @@ pub type Attempt = u32;
 struct State {
     /// The encoder's entrance.
     input: Option<AppSrc>,
+    /// The caps of the frames that last passed, as their source gave them.
+    caps: Option<gst::Caps>,
     /// Whose frames pass; none while a slate is shown.
     live: Option<Attempt>,
     /// The last frame that passed.
@@ -38,8 +40,7 @@ impl Seam {
     /// Frames go there from now on.
     pub fn lead_to(&self, input: Option<AppSrc>) {
         let mut state = self.lock();
-        state.input = input;
-        state.last = None;
+        *state = State { input, live: state.live, ..State::default() };
     }
 
     /// The frames of this attempt pass from now on, and no slate.
@@ -61,10 +62,18 @@ impl Seam {
         if state.live != Some(attempt) {
             return;
         }
-        let Some(input) = &state.input else { return };
+        let Some(input) = state.input.clone() else { return };
+        let Some(buffer) = sample.buffer_owned() else { return };
         self.counters.offered.fetch_add(1, Ordering::Relaxed);
+        let caps = sample.caps_owned();
+        if caps != state.caps {
+            if let (Some(caps), Some(now)) = (&caps, input.caps()) {
+                colour(&input, &now, caps);
+            }
+            state.caps = caps;
+        }
         // Refused only while it stops.
-        let _ = input.push_sample(&sample);
+        let _ = input.push_buffer(buffer);
         state.last = Some(sample);
     }
 
@@ -76,13 +85,28 @@ impl Seam {
         };
         let mut buffer = buffer.copy();
         buffer.make_mut().set_pts(now());
-        let caps = slate.caps_owned();
-        let sample = gst::Sample::builder().buffer(&buffer);
-        let sample = if let Some(caps) = &caps { sample.caps(caps) } else { sample };
-        let _ = input.push_sample(&sample.build());
+        let _ = input.push_buffer(buffer);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Frames look always the same to the encoder, but for their colours, which are the camera's. It
+/// starts anew when they change: a slate's are never told.
+fn colour(input: &AppSrc, now: &gst::Caps, frames: &gst::Caps) {
+    let mut caps = now.clone();
+    let (Some(frames), Some(told)) = (frames.structure(0), caps.make_mut().structure_mut(0)) else {
+        return;
+    };
+    for field in ["colorimetry", "chroma-site"] {
+        match frames.get::<&str>(field) {
+            Ok(value) => told.set(field, value),
+            Err(_) => told.remove_field(field),
+        }
+    }
+    if caps != *now {
+        input.set_caps(Some(&caps));
     }
 }

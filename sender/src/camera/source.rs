@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gst::prelude::*;
-use gst_app::{AppSink, AppSinkCallbacks};
+use gst_app::{AppSink, AppSinkCallbacks, AppSrc};
 use rovercast_protocol::telemetry::PictureFault;
 
 use crate::camera::convert::Installed;
 use crate::camera::counters::{Counters, Demand};
 use crate::camera::encoder::Encoder;
-use crate::camera::rectify;
+use crate::camera::launch::{self, Contexts};
+use crate::camera::plan;
 use crate::camera::registry::Registry;
 use crate::camera::tap::{health_after, tap_frames};
 use crate::camera::v4l2::{self, Capture};
-use crate::camera::{launch, plan};
+use crate::camera::{origin, rectify};
 use crate::config::{CameraConfig, Source};
 
 /// What a source reports while it runs.
@@ -24,6 +25,8 @@ use crate::config::{CameraConfig, Source};
 pub enum SourceEvent {
     /// It cannot go on; says why.
     Failed(String),
+    /// It cannot be passed through; says why. A decoder is waited for.
+    NeedsDecoder(String),
     /// A file came to its end and wants to start over.
     FileEnded,
     /// Something seems wrong with its pictures, or nothing does any more.
@@ -36,10 +39,14 @@ pub struct SourcePlan {
     pub camera: CameraConfig,
     /// Who is to encode the frames.
     pub row: &'static Encoder,
+    /// Whether it decodes what comes by [`SourcePipeline::entrance`], instead of opening a device.
+    pub decodes: bool,
     /// What flows is counted here.
     pub counters: Arc<Counters>,
     /// What is wanted.
     pub demand: Arc<Demand>,
+    /// What is shared with the encoder.
+    pub contexts: Contexts,
     /// Takes a frame, on the thread that made it.
     pub on_frame: Box<dyn Fn(gst::Sample) + Send + Sync>,
     /// Takes a report, on any thread; does not block.
@@ -56,8 +63,14 @@ pub struct SourcePipeline {
 impl SourcePipeline {
     /// Builds and starts it. Blocks while the device opens. The error is for people.
     pub fn start(plan: SourcePlan) -> Result<Self, String> {
-        check(&plan.camera.source)?;
-        let line = launch_line(&plan.camera, plan.row)?;
+        if !plan.decodes {
+            check(&plan.camera.source)?;
+        }
+        let line = if plan.decodes {
+            decoder_line(&plan.camera, plan.row)?
+        } else {
+            launch_line(&plan.camera, plan.row)?
+        };
         tracing::debug!(camera = %plan.camera.id, launch = %line, "source");
         let pipeline = launch::parse(&line)?;
         let tap = launch::element(&pipeline, plan::TAP)?
@@ -76,7 +89,7 @@ impl SourcePipeline {
                 .build(),
         );
         let on_end = plan.on_event.clone();
-        launch::watch(&pipeline, move |reason| on_end(SourceEvent::Failed(reason)));
+        launch::watch(&pipeline, &plan.contexts, move |reason| on_end(SourceEvent::Failed(reason)));
         if let Source::Stereo { left, right } = &plan.camera.source {
             for (name, eye) in plan::STEREO_TAPS.into_iter().zip([left, right]) {
                 let tap = launch::element(&pipeline, name)?.static_pad("src");
@@ -96,6 +109,11 @@ impl SourcePipeline {
                 Err(reason)
             }
         }
+    }
+
+    /// Where encoded video goes in, of one that decodes.
+    pub fn entrance(&self) -> Option<AppSrc> {
+        self.pipeline.by_name(plan::ENTRANCE)?.downcast().ok()
     }
 
     /// Starts a file over; downstream notices nothing but the next frame.
@@ -125,14 +143,25 @@ impl SourcePipeline {
 /// The launch line of a camera's source. Blocks while devices are asked what they offer. The error
 /// is for people.
 pub fn launch_line(camera: &CameraConfig, row: &Encoder) -> Result<String, String> {
-    if camera.picture.lens.is_some() {
-        rectify::check(|element| Registry.has_element(element))?;
-    }
+    check_lens(camera)?;
     let captures = captures(camera)?;
     let capture = |device: &Path| captures.get(device).copied().unwrap_or(Capture::Raw);
     let origin = plan::origin(camera, row, capture, &Registry)
         .ok_or("its stream comes encoded: this is not how it is opened")?;
     Ok(plan::source(camera, row, &origin, &Registry))
+}
+
+/// The launch line that decodes a camera's stream, for this encoder. The error is for people.
+pub fn decoder_line(camera: &CameraConfig, row: &Encoder) -> Result<String, String> {
+    check_lens(camera)?;
+    Ok(plan::source(camera, row, &origin::decoder(), &Registry))
+}
+
+fn check_lens(camera: &CameraConfig) -> Result<(), String> {
+    match camera.picture.lens {
+        Some(_) => rectify::check(|element| Registry.has_element(element)),
+        None => Ok(()),
+    }
 }
 
 /// What the V4L2 devices of a camera are to be asked for.

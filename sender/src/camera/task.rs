@@ -8,13 +8,18 @@ use std::time::Duration;
 use gst_utils::StreamProducer;
 use rovercast_peer::start::now;
 use rovercast_protocol::telemetry::{CameraState, PictureFault};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::camera::card;
+use crate::camera::coded::{CodedPlan, CodedSource};
 use crate::camera::counters::{Counters, Demand};
 use crate::camera::encoding::Encoding;
+use crate::camera::inputs::network;
+use crate::camera::inputs::streams::Origin;
+use crate::camera::launch::Contexts;
 use crate::camera::output::{Feed, Output};
 use crate::camera::probe::Probe;
 use crate::camera::seam::{Attempt, Seam};
@@ -101,7 +106,10 @@ impl Camera {
             events,
             attempt: 0,
             source: SourceSlot::Closed,
+            contexts: Contexts::default(),
             encoding: None,
+            coded: coded_origin(&config.source),
+            through: None,
             feed: Feed::default(),
             slate: None,
             fault: None,
@@ -163,8 +171,14 @@ impl Camera {
 }
 
 fn expectations(config: &CameraConfig) -> Expectations {
-    let listens = matches!(config.source, Source::Srt { .. } | Source::Rtmp { .. });
-    Expectations { fps: config.fps, listens }
+    // A network's hiccups are no stalls.
+    let fps = if coded_origin(&config.source).is_some() { 5.min(config.fps) } else { config.fps };
+    Expectations { fps, listens: network::waits(&config.source) }
+}
+
+/// The origin of a source that comes encoded.
+fn coded_origin(source: &Source) -> Option<Arc<Origin>> {
+    network::comes_encoded(source).then(|| Arc::new(Origin::new(source.clone())))
 }
 
 fn status_of(
@@ -182,18 +196,39 @@ fn status_of(
     }
 }
 
+/// A source that is open.
+enum Running {
+    Raw(SourcePipeline),
+    /// One that comes encoded, with its decoder where it cannot be passed through.
+    Coded(CodedSource, Option<SourcePipeline>),
+}
+
+impl Running {
+    /// Frees it. Blocks until it is free.
+    fn stop(self) {
+        match self {
+            Self::Raw(pipeline) => pipeline.stop(),
+            Self::Coded(source, decoder) => {
+                source.stop();
+                decoder.map(SourcePipeline::stop);
+            }
+        }
+    }
+}
+
 enum SourceSlot {
     Closed,
     /// Being opened; whether it is to be closed at once.
     Opening {
         unwanted: bool,
     },
-    Open(SourcePipeline),
+    Open(Running),
 }
 
 /// What the camera's pipelines tell its task.
 enum Event {
-    Opened(Result<SourcePipeline, String>),
+    Opened(Result<Running, String>),
+    Decoder(Attempt, Result<SourcePipeline, String>),
     Closed,
     Source(Attempt, SourceEvent),
     EncoderFailed(Feed, String),
@@ -211,7 +246,12 @@ struct Life {
     events: mpsc::Sender<Event>,
     attempt: Attempt,
     source: SourceSlot,
+    contexts: Contexts,
     encoding: Option<Encoding>,
+    /// What of an encoded source outlives an attempt.
+    coded: Option<Arc<Origin>>,
+    /// The feed of a source whose stream is passed through.
+    through: Option<Feed>,
     feed: Feed,
     slate: Option<gst::Sample>,
     fault: Option<PictureFault>,
@@ -228,7 +268,9 @@ impl Life {
         mut events: mpsc::Receiver<Event>,
         mut stop: watch::Receiver<bool>,
     ) {
-        self.start_encoder().await;
+        if self.coded.is_none() {
+            self.need_encoder().await;
+        }
         if let Some(input) = self.carry_out(commands).await {
             self.handle(input).await;
         }
@@ -239,6 +281,7 @@ impl Life {
                 Some(request) = requests.recv() => self.on_request(request).await,
                 _ = look.tick() => {
                     self.look_at_encoder().await;
+                    self.look_at_slate().await;
                     let seen = self.counters.seen.load(Ordering::Relaxed);
                     self.handle(Input::Look(seen)).await;
                 }
@@ -267,6 +310,8 @@ impl Life {
                 Command::Open => self.open(),
                 Command::Close => at_once = self.close(),
                 Command::ShowSlate => self.show_slate().await,
+                // Until the first key frame of a stream that is passed through the slate stays.
+                Command::ShowCamera if self.through.is_some() => {}
                 Command::ShowCamera => {
                     self.slate = None;
                     self.seam.pass(self.attempt);
@@ -305,47 +350,118 @@ impl Life {
     // --- the source ---------------------------------------------------------------------------
 
     fn open(&mut self) {
-        let Some(encoding) = &self.encoding else { return };
         self.attempt += 1;
         self.fault = None;
-        let attempt = self.attempt;
-        self.source = SourceSlot::Opening { unwanted: false };
-        // A camera that was never lost needs no slate to be taken away first.
-        if self.slate.is_none() {
-            self.seam.pass(attempt);
-        }
-        let (seam, events) = (self.seam.clone(), self.events.clone());
-        let plan = SourcePlan {
-            camera: self.config.clone(),
-            row: encoding.row(),
-            counters: self.counters.clone(),
-            demand: self.demand.clone(),
-            on_frame: Box::new(move |sample| seam.frame(attempt, sample)),
-            on_event: Arc::new(move |event| {
-                let _ = events.try_send(Event::Source(attempt, event));
-            }),
+        let opening: Box<dyn FnOnce() -> Result<Running, String> + Send> = match self.coded.clone()
+        {
+            Some(origin) => {
+                let plan = self.coded_plan(origin);
+                Box::new(|| CodedSource::start(plan).map(|source| Running::Coded(source, None)))
+            }
+            None => {
+                let Some(plan) = self.source_plan(false) else { return };
+                Box::new(|| SourcePipeline::start(plan).map(Running::Raw))
+            }
         };
+        self.source = SourceSlot::Opening { unwanted: false };
         let events = self.events.clone();
         tokio::spawn(async move {
-            let opened = spawn_blocking(move || SourcePipeline::start(plan)).await;
+            let opened = spawn_blocking(opening).await;
             let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
             let _ = events.send(Event::Opened(opened)).await;
         });
     }
 
+    /// What opens a raw source, or the decoder of a coded one. None without an encoder.
+    fn source_plan(&self, decodes: bool) -> Option<SourcePlan> {
+        let row = self.encoding.as_ref()?.row();
+        let attempt = self.attempt;
+        // A camera that was never lost needs no slate to be taken away first.
+        if self.slate.is_none() {
+            self.seam.pass(attempt);
+        }
+        let seam = self.seam.clone();
+        Some(SourcePlan {
+            camera: self.config.clone(),
+            row,
+            decodes,
+            counters: self.counters.clone(),
+            demand: self.demand.clone(),
+            contexts: self.contexts.clone(),
+            on_frame: Box::new(move |sample| seam.frame(attempt, sample)),
+            on_event: self.on_source_event(),
+        })
+    }
+
+    fn coded_plan(&mut self, origin: Arc<Origin>) -> CodedPlan {
+        self.feed.0 += 1;
+        let feed = self.feed;
+        self.through = Some(feed);
+        self.output.prefer(feed);
+        CodedPlan {
+            camera: self.config.clone(),
+            origin,
+            runtime: Handle::current(),
+            output: self.output.clone(),
+            feed,
+            counters: self.counters.clone(),
+            on_event: self.on_source_event(),
+        }
+    }
+
+    fn on_source_event(&self) -> Arc<dyn Fn(SourceEvent) + Send + Sync> {
+        let (attempt, events) = (self.attempt, self.events.clone());
+        Arc::new(move |event| {
+            let _ = events.try_send(Event::Source(attempt, event));
+        })
+    }
+
+    /// The stream of a coded source cannot be passed through.
+    async fn open_decoder(&mut self, reason: &str) {
+        tracing::info!(camera = %self.config.id, "the stream is decoded and encoded: {reason}");
+        self.through = None;
+        match &self.encoding {
+            Some(encoding) => encoding.feed_into(&self.output),
+            None => self.need_encoder().await,
+        }
+        let Some(plan) = self.source_plan(true) else { return };
+        let (attempt, events) = (self.attempt, self.events.clone());
+        tokio::spawn(async move {
+            let opened = spawn_blocking(move || SourcePipeline::start(plan)).await;
+            let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
+            let _ = events.send(Event::Decoder(attempt, opened)).await;
+        });
+    }
+
+    async fn on_decoder(&mut self, attempt: Attempt, opened: Result<SourcePipeline, String>) {
+        match opened {
+            Err(reason) => self.handle(Input::Failed(reason)).await,
+            Ok(decoder) => match &mut self.source {
+                SourceSlot::Open(Running::Coded(source, slot)) if attempt == self.attempt => {
+                    if let Some(entrance) = decoder.entrance() {
+                        source.decode_by(entrance);
+                    }
+                    *slot = Some(decoder);
+                }
+                // What it was for is gone.
+                _ => drop(spawn_blocking(move || decoder.stop()).await),
+            },
+        }
+    }
+
     fn close(&mut self) -> Option<Input> {
         match std::mem::replace(&mut self.source, SourceSlot::Closed) {
-            SourceSlot::Open(pipeline) => self.free(pipeline),
+            SourceSlot::Open(running) => self.free(running),
             SourceSlot::Opening { .. } => self.source = SourceSlot::Opening { unwanted: true },
             SourceSlot::Closed => return Some(Input::Closed),
         }
         None
     }
 
-    fn free(&self, pipeline: SourcePipeline) {
+    fn free(&self, running: Running) {
         let (events, camera) = (self.events.clone(), self.config.id.clone());
         tokio::spawn(async move {
-            if spawn_blocking(move || pipeline.stop()).await.is_err() {
+            if spawn_blocking(move || running.stop()).await.is_err() {
                 tracing::error!(%camera, "closing the source panicked");
             }
             let _ = events.send(Event::Closed).await;
@@ -358,9 +474,9 @@ impl Life {
                 let unwanted = matches!(self.source, SourceSlot::Opening { unwanted: true });
                 self.source = SourceSlot::Closed;
                 match opened {
-                    Ok(pipeline) if unwanted => self.free(pipeline),
-                    Ok(pipeline) => {
-                        self.source = SourceSlot::Open(pipeline);
+                    Ok(running) if unwanted => self.free(running),
+                    Ok(running) => {
+                        self.source = SourceSlot::Open(running);
                         self.handle(Input::Opened).await;
                     }
                     // Where it is unwanted, this is the end that was waited for.
@@ -369,7 +485,9 @@ impl Life {
                 }
             }
             Event::Closed => self.handle(Input::Closed).await,
+            Event::Decoder(attempt, opened) => self.on_decoder(attempt, opened).await,
             Event::Source(attempt, _) if attempt != self.attempt => {}
+            Event::Source(_, SourceEvent::NeedsDecoder(reason)) => self.open_decoder(&reason).await,
             Event::Source(_, SourceEvent::Failed(reason)) => {
                 self.handle(Input::Failed(reason)).await;
             }
@@ -386,7 +504,7 @@ impl Life {
                 self.tell();
             }
             Event::Source(_, SourceEvent::FileEnded) => {
-                if let SourceSlot::Open(pipeline) = &self.source
+                if let SourceSlot::Open(Running::Raw(pipeline)) = &self.source
                     && let Err(reason) = pipeline.rewind()
                 {
                     self.handle(Input::Failed(reason)).await;
@@ -402,37 +520,41 @@ impl Life {
 
     // --- the encoder --------------------------------------------------------------------------
 
-    /// Finds an encoder that works, and starts it. The camera fails when there is none.
-    async fn start_encoder(&mut self) {
+    /// The camera fails when there is no encoder for it.
+    async fn need_encoder(&mut self) {
+        if let Err(reason) = self.start_encoder().await {
+            self.handle(Input::NoEncoder(reason)).await;
+        }
+    }
+
+    /// Finds an encoder that works, and starts it. The error is for people.
+    async fn start_encoder(&mut self) -> Result<(), String> {
         let (probe, mut stop) = (self.probe.clone(), self.stop.clone());
         let chosen = tokio::select! {
             chosen = probe.choose(&self.config) => chosen,
-            () = stopped(&mut stop) => return,
+            () = stopped(&mut stop) => return Ok(()),
         };
-        let row = match chosen {
-            Ok(row) => row,
-            Err(reason) => return self.handle(Input::NoEncoder(reason)).await,
-        };
+        let row = chosen?;
         self.feed.0 += 1;
         let feed = self.feed;
         let (config, output, counters) =
             (self.config.clone(), self.output.clone(), self.counters.clone());
-        let events = self.events.clone();
+        let (contexts, events) = (self.contexts.clone(), self.events.clone());
         let on_end = move |reason| {
             let _ = events.try_send(Event::EncoderFailed(feed, reason));
         };
-        let started =
-            spawn_blocking(move || Encoding::start(&config, row, feed, &output, &counters, on_end));
-        match started.await.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(encoding) => {
-                self.seam.lead_to(Some(encoding.input().clone()));
-                self.encoding = Some(encoding);
-                self.encoded.1 = now().into();
-            }
-            Err(reason) => {
-                self.handle(Input::NoEncoder(format!("{}: {reason}", row.factory))).await;
-            }
-        }
+        let started = spawn_blocking(move || {
+            Encoding::start(&config, row, feed, &output, &counters, &contexts, on_end)
+        });
+        let encoding = started
+            .await
+            .unwrap_or_else(|error| Err(error.to_string()))
+            .map_err(|reason| format!("{}: {reason}", row.factory))?;
+        encoding.feed_into(&self.output);
+        self.seam.lead_to(Some(encoding.input().clone()));
+        self.encoding = Some(encoding);
+        self.encoded.1 = now().into();
+        Ok(())
     }
 
     async fn stop_encoder(&mut self) {
@@ -448,7 +570,7 @@ impl Life {
     async fn restart_encoder(&mut self, reason: &str) {
         tracing::error!(camera = %self.config.id, "the encoder is started anew: {reason}");
         self.stop_encoder().await;
-        self.start_encoder().await;
+        self.need_encoder().await;
     }
 
     /// An encoder that hangs says nothing; that is seen by what does not come out of it.
@@ -467,6 +589,15 @@ impl Life {
 
     async fn show_slate(&mut self) {
         let last = self.seam.cut();
+        match &self.encoding {
+            Some(encoding) => encoding.feed_into(&self.output),
+            None if self.coded.is_some() => {
+                if let Err(reason) = self.start_encoder().await {
+                    tracing::warn!(camera = %self.config.id, "no slate: {reason}");
+                }
+            }
+            None => {}
+        }
         let Some(row) = self.encoding.as_ref().map(Encoding::row) else { return };
         let card = card::Plan {
             camera: self.config.clone(),
@@ -483,6 +614,15 @@ impl Life {
             Err(_) => tracing::error!(camera = %self.config.id, "drawing the slate panicked"),
         }
         self.push_slate();
+    }
+
+    /// Where a stream is passed through, its first key frame takes the place of the slate, and of
+    /// the encoder that made it.
+    async fn look_at_slate(&mut self) {
+        if self.through.is_some_and(|feed| self.output.passes(feed)) && self.encoding.is_some() {
+            self.slate = None;
+            self.stop_encoder().await;
+        }
     }
 
     fn push_slate(&self) {
@@ -510,8 +650,8 @@ impl Life {
                     self.demand.set_fps(fps);
                 }
                 if let Some(enabled) = change.enabled {
-                    if enabled && self.encoding.is_none() {
-                        self.start_encoder().await;
+                    if enabled && self.encoding.is_none() && self.coded.is_none() {
+                        self.need_encoder().await;
                     }
                     self.handle(Input::Enable(enabled)).await;
                 }
@@ -527,8 +667,12 @@ impl Life {
         self.demand.set_fps(self.config.fps);
         self.seam.cut();
         self.stop_encoder().await;
-        self.start_encoder().await;
-        if self.encoding.is_some() {
+        self.coded = coded_origin(&self.config.source);
+        self.through = None;
+        if self.coded.is_none() {
+            self.need_encoder().await;
+        }
+        if self.encoding.is_some() || self.coded.is_some() {
             self.handle(Input::Enable(enabled)).await;
             self.handle(Input::Changed(expectations(&self.config))).await;
         }
@@ -538,15 +682,15 @@ impl Life {
     async fn end(mut self, events: &mut mpsc::Receiver<Event>) {
         self.seam.cut();
         let opening = matches!(self.source, SourceSlot::Opening { .. });
-        if let SourceSlot::Open(pipeline) = std::mem::replace(&mut self.source, SourceSlot::Closed)
-            && spawn_blocking(move || pipeline.stop()).await.is_err()
+        if let SourceSlot::Open(running) = std::mem::replace(&mut self.source, SourceSlot::Closed)
+            && spawn_blocking(move || running.stop()).await.is_err()
         {
             tracing::error!(camera = %self.config.id, "closing the source panicked");
         }
         while opening {
             match events.recv().await {
-                Some(Event::Opened(Ok(pipeline))) => {
-                    let _ = spawn_blocking(move || pipeline.stop()).await;
+                Some(Event::Opened(Ok(running))) => {
+                    let _ = spawn_blocking(move || running.stop()).await;
                     break;
                 }
                 Some(Event::Opened(..)) | None => break,

@@ -86,11 +86,13 @@ pub fn choose(
             (sized(jpeg), Capture::Mjpeg),
             (any(raw), Capture::Raw),
             (any(jpeg), Capture::Mjpeg),
-            (any(h264), Capture::H264),
         ]
         .into_iter()
         .find_map(|(caps, capture)| has(caps).then_some(capture))
-        .ok_or_else(|| "the device gives no pictures: is it a camera?".to_owned()),
+        .ok_or_else(|| {
+            let hint = if has(any(h264)) { "set format = \"h264\"" } else { "is it a camera?" };
+            format!("the device gives no raw pictures and no MJPEG: {hint}")
+        }),
     }
 }
 
@@ -117,7 +119,7 @@ mod tests {
         assert_eq!(chosen(V4l2Format::Auto, fast), Ok(Capture::Raw));
         let small = "video/x-raw,width=320,height=240,framerate=30/1";
         assert_eq!(chosen(V4l2Format::Auto, small), Ok(Capture::Raw), "scaled");
-        assert_eq!(chosen(V4l2Format::Auto, "video/x-h264"), Ok(Capture::H264));
+        assert!(chosen(V4l2Format::Auto, "video/x-h264").unwrap_err().contains("h264"));
         assert!(chosen(V4l2Format::Auto, "audio/x-raw").unwrap_err().contains("is it a camera"));
     }
 

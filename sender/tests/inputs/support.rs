@@ -1,0 +1,216 @@
+//! An attempt at a source with what a camera puts behind it, and the senders.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use gst::prelude::*;
+use rovercast_peer::start::{now, share_clock};
+use rovercast_sender::camera::inputs::h264::{Inspector, Verdict};
+use rovercast_sender::camera::inputs::network::{Media, Wanted};
+use rovercast_sender::camera::inputs::streams::{Input, Origin};
+use tokio::runtime::Runtime;
+
+/// Longer than any of it takes, however busy the host is.
+const PATIENCE: Duration = Duration::from_secs(30);
+const WANTED: Wanted = Wanted { width: 320, height: 240, fps: 30 };
+
+/// What an attempt tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// There is video.
+    Arrived(Media),
+    /// What is to be done with H.264 changed.
+    Verdict(Verdict),
+    /// A picture reached the end, decoded where it was not H.264.
+    Picture,
+    /// The bus said so.
+    Failed(String),
+    /// The source has ended.
+    Ended,
+}
+
+pub struct Attempt {
+    pipeline: gst::Pipeline,
+    told: Receiver<Told>,
+    _input: Input,
+}
+
+impl Attempt {
+    pub fn start(origin: &Origin, runtime: &Runtime) -> Self {
+        let pipeline = gst::Pipeline::new();
+        share_clock(&pipeline);
+        // More than a test lets come.
+        let (tell, told) = sync_channel(100_000);
+        let (teller, weak) = (tell.clone(), pipeline.downgrade());
+        let on = move |pad: &gst::Pad, media| {
+            if let Some(pipeline) = weak.upgrade() {
+                let _ = teller.try_send(Told::Arrived(media));
+                receive(&pipeline, pad, media, teller.clone());
+            }
+        };
+        let input = origin.open(WANTED, runtime.handle(), on).unwrap();
+        pipeline.add(&input.bin).unwrap();
+        pipeline.bus().unwrap().set_sync_handler(move |_, message| {
+            let message = match message.view() {
+                gst::MessageView::Error(error) => Told::Failed(error.error().to_string()),
+                gst::MessageView::Eos(_) => Told::Ended,
+                _ => return gst::BusSyncReply::Drop,
+            };
+            let _ = tell.try_send(message);
+            gst::BusSyncReply::Drop
+        });
+        pipeline.set_state(gst::State::Playing).unwrap();
+        Self { pipeline, told, _input: input }
+    }
+
+    /// Waits for what `wanted` finds; fails on what else ends the attempt.
+    #[track_caller]
+    pub fn wait<T>(&self, wanted: impl Fn(&Told) -> Option<T>) -> T {
+        loop {
+            let told = self.told.recv_timeout(PATIENCE).expect("nothing is told");
+            if let Some(found) = wanted(&told) {
+                return found;
+            }
+            assert!(!matches!(told, Told::Failed(_) | Told::Ended), "{told:?}");
+        }
+    }
+
+    #[track_caller]
+    pub fn verdict(&self) -> Verdict {
+        self.wait(|told| match told {
+            Told::Verdict(verdict) if *verdict != Verdict::Undecided => Some(*verdict),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    pub fn pictures(&self, count: usize) {
+        for _ in 0..count {
+            self.wait(|told| (*told == Told::Picture).then_some(()));
+        }
+    }
+
+    /// Why it ended.
+    #[track_caller]
+    pub fn end(&self) -> String {
+        self.wait(|told| match told {
+            Told::Failed(reason) => Some(reason.clone()),
+            Told::Ended => Some("ended".to_owned()),
+            _ => None,
+        })
+    }
+
+    pub fn nothing_told(&self) -> bool {
+        self.told.try_recv().is_err()
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad, media: Media, tell: SyncSender<Told>) {
+    let launch = match media {
+        Media::H264 => "fakesink name=end sync=false async=false",
+        _ => "decodebin ! video/x-raw(ANY) ! fakesink name=end sync=false async=false",
+    };
+    let end = gst::parse::bin_from_description(launch, true).unwrap();
+    let inspected = Mutex::new((Inspector::new(), Verdict::Undecided));
+    let sink = end.by_name("end").unwrap().static_pad("sink").unwrap();
+    sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let buffer = info.buffer().unwrap();
+        if media == Media::H264 {
+            let (inspector, verdict) = &mut *inspected.lock().unwrap();
+            let unit = buffer.map_readable().unwrap();
+            let found = inspector.look(&unit, buffer.pts().map(Into::into), now().into());
+            if found != std::mem::replace(verdict, found) {
+                let _ = tell.try_send(Told::Verdict(found));
+            }
+        }
+        let _ = tell.try_send(Told::Picture);
+        gst::PadProbeReturn::Ok
+    });
+    pipeline.add(&end).unwrap();
+    end.sync_state_with_parent().unwrap();
+    pad.link(&end.static_pad("sink").unwrap()).unwrap();
+}
+
+/// A runtime with GStreamer up.
+pub fn runtime() -> Runtime {
+    gst::init().unwrap();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// A port of this host that is free for TCP and UDP at this moment.
+pub fn free_address() -> SocketAddr {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = udp.local_addr().unwrap();
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// A program that runs until it is dropped.
+pub struct Sender(Child);
+
+impl Sender {
+    /// ffmpeg with a moving picture of this width and a tone, as H.264 with so many B-frames.
+    pub fn ffmpeg(width: u32, b_frames: u32, output: &[&str]) -> Self {
+        let picture = format!("testsrc=size={width}x240:rate=30");
+        let b_frames = b_frames.to_string();
+        let mut ffmpeg = ffmpeg();
+        ffmpeg
+            .args(["-re", "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", "sine"])
+            .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "30"])
+            .args(["-bf", &b_frames, "-c:a", "aac"])
+            .args(output);
+        Self::spawn(ffmpeg)
+    }
+
+    pub fn spawn(mut command: Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().expect("the program is not installed"))
+    }
+
+    /// How it ended by itself: whether well.
+    pub fn wait(mut self) -> bool {
+        self.0.wait().unwrap().success()
+    }
+
+    /// It holds still, with its connections open.
+    pub fn freeze(&self) {
+        let stop = Command::new("kill").args(["-STOP", &self.0.id().to_string()]).status();
+        assert!(stop.unwrap().success());
+    }
+}
+
+impl Drop for Sender {
+    /// As if it lost its power.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn ffmpeg() -> Command {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-hide_banner", "-loglevel", "fatal"]);
+    ffmpeg
+}
+
+/// `gst-launch-1.0` with a moving picture of this width as H.264, into the rest of the line.
+pub fn gst_launch(width: u32, rest: &str) -> Sender {
+    let launch = format!(
+        "videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height=240,framerate=30/1 \
+         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 ! h264parse ! {rest}"
+    );
+    let mut command = Command::new("gst-launch-1.0");
+    command.arg("-q").args(launch.split_whitespace());
+    Sender::spawn(command)
+}
