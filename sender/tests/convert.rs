@@ -1,4 +1,5 @@
 //! The transforms on real pictures: how they lie, and that they keep their shape.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};

@@ -1,4 +1,5 @@
 //! The software encoders of the table, as they are installed: what they make, and what they obey.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};

@@ -1,4 +1,5 @@
 //! Encoders are tried by a process of their own, whatever that process does.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

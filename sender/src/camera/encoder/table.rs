@@ -239,6 +239,7 @@ pub const ENCODERS: &[Encoder] = &[
     Encoder {
         factory: "vp8enc",
         codec: Codec::Vp8,
+        // A buffer of two frames costs up to 1 dB and makes no frame smaller: it keeps its own.
         properties: &[
             set("deadline", "1"),
             set("cpu-used", "-8"),
