@@ -138,11 +138,7 @@ impl Work {
         self.crop != Crop::default()
     }
 
-<<<<<<< ours
-    fn comes_from_system(&self) -> bool {
-=======
     fn is_plain_memory(&self) -> bool {
->>>>>>> theirs
         self.input.memory == Memory::System
     }
 
@@ -179,11 +175,7 @@ impl Work {
             convert += &format!(" flip-method={}", self.turn.nvvidconv());
         }
         // It takes few plain formats.
-<<<<<<< ours
-        let front = self.comes_from_system().then(|| "videoconvert".to_owned());
-=======
         let front = self.is_plain_memory().then(|| "videoconvert".to_owned());
->>>>>>> theirs
         Some(front.into_iter().chain([convert]).collect())
     }
 
@@ -219,11 +211,7 @@ impl Work {
             return None;
         }
         let mut elements = self.processor_first(turns && !gpu_turns);
-<<<<<<< ours
-        if self.comes_from_system() {
-=======
         if self.is_plain_memory() {
->>>>>>> theirs
             // It takes few plain formats before 1.22.
             elements.extend(["videoconvert".to_owned(), "cudaupload".to_owned()]);
         }
@@ -243,11 +231,7 @@ impl Work {
             return None;
         }
         let mut elements = self.processor_first(turns && !gpu_turns);
-<<<<<<< ours
-        if self.comes_from_system() {
-=======
         if self.is_plain_memory() {
->>>>>>> theirs
             elements.push("videoconvert".to_owned());
         }
         elements.push(format!("{CONVERT} add-borders=true{}", self.direction(gpu_turns)));
@@ -256,11 +240,7 @@ impl Work {
 
     /// Whether what the GPU cannot do can be done before the frames get there.
     fn processor_can(&self, turns: bool) -> bool {
-<<<<<<< ours
-        self.comes_from_system() || !(turns || self.crops())
-=======
         self.is_plain_memory() || !(turns || self.crops())
->>>>>>> theirs
     }
 
     /// What is done in plain memory before.

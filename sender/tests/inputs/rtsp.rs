@@ -27,16 +27,13 @@ impl Server {
         let factory = RTSPMediaFactory::new();
         factory.set_launch(&format!(
             "( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 \
-             videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 ! {video} )"
+             videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! {video} )"
         ));
         factory.set_shared(true);
         server.mount_points().unwrap().add_factory("/camera", factory);
-        let source = server.attach(Some(&context)).unwrap();
+        server.attach(Some(&context)).unwrap();
         let (running, port) = (main_loop.clone(), server.bound_port());
-        let thread = std::thread::spawn(move || {
-            running.run();
-            source.remove();
-        });
+        let thread = std::thread::spawn(move || running.run());
         Self { main_loop, thread: Some(thread), port }
     }
 
@@ -54,8 +51,10 @@ impl Drop for Server {
 }
 
 fn x264(b_frames: u32) -> String {
+    // By itself the encoder settles on a profile that knows no B-frames.
     format!(
-        "x264enc speed-preset=ultrafast key-int-max=15 bframes={b_frames} ! rtph264pay name=pay1"
+        "x264enc speed-preset=ultrafast key-int-max=15 b-adapt=false bframes={b_frames} \
+         ! video/x-h264,profile=main ! rtph264pay name=pay1"
     )
 }
 

@@ -32,7 +32,7 @@ fn without_b_frames_it_passes_and_the_next_sender_is_taken() {
     drop(attempt);
 
     let attempt = Attempt::start(&origin, &runtime);
-    let _second = gst_launch(320, &format!("mpegtsmux ! srtsink uri=srt://{address}"));
+    let _second = gst_launch(320, &format!("mpegtsmux alignment=7 ! srtsink uri=srt://{address}"));
     assert!(matches!(attempt.verdict(), Verdict::PassThrough(_)));
     attempt.pictures(30);
 }

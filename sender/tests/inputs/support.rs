@@ -19,7 +19,7 @@ const WANTED: Wanted = Wanted { width: 320, height: 240, fps: 30 };
 
 /// What an attempt tells.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Told {
+pub(crate) enum Told {
     /// There is video.
     Arrived(Media),
     /// What is to be done with H.264 changed.
@@ -32,23 +32,24 @@ pub enum Told {
     Ended,
 }
 
-pub struct Attempt {
+pub(crate) struct Attempt {
     pipeline: gst::Pipeline,
     told: Receiver<Told>,
     _input: Input,
 }
 
 impl Attempt {
-    pub fn start(origin: &Origin, runtime: &Runtime) -> Self {
+    pub(crate) fn start(origin: &Origin, runtime: &Runtime) -> Self {
         let pipeline = gst::Pipeline::new();
         share_clock(&pipeline);
         // More than a test lets come.
         let (tell, told) = sync_channel(100_000);
         let (teller, weak) = (tell.clone(), pipeline.downgrade());
+        let end = end(&pipeline, tell.clone());
         let on = move |pad: &gst::Pad, media| {
             if let Some(pipeline) = weak.upgrade() {
                 let _ = teller.try_send(Told::Arrived(media));
-                receive(&pipeline, pad, media, teller.clone());
+                connect(&pipeline, pad, media, &end);
             }
         };
         let input = origin.open(WANTED, runtime.handle(), on).unwrap();
@@ -68,7 +69,7 @@ impl Attempt {
 
     /// Waits for what `wanted` finds; fails on what else ends the attempt.
     #[track_caller]
-    pub fn wait<T>(&self, wanted: impl Fn(&Told) -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&self, wanted: impl Fn(&Told) -> Option<T>) -> T {
         loop {
             let told = self.told.recv_timeout(PATIENCE).expect("nothing is told");
             if let Some(found) = wanted(&told) {
@@ -79,7 +80,7 @@ impl Attempt {
     }
 
     #[track_caller]
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         self.wait(|told| match told {
             Told::Verdict(verdict) if *verdict != Verdict::Undecided => Some(*verdict),
             _ => None,
@@ -87,7 +88,7 @@ impl Attempt {
     }
 
     #[track_caller]
-    pub fn pictures(&self, count: usize) {
+    pub(crate) fn pictures(&self, count: usize) {
         for _ in 0..count {
             self.wait(|told| (*told == Told::Picture).then_some(()));
         }
@@ -95,7 +96,7 @@ impl Attempt {
 
     /// Why it ended.
     #[track_caller]
-    pub fn end(&self) -> String {
+    pub(crate) fn end(&self) -> String {
         self.wait(|told| match told {
             Told::Failed(reason) => Some(reason.clone()),
             Told::Ended => Some("ended".to_owned()),
@@ -103,7 +104,7 @@ impl Attempt {
         })
     }
 
-    pub fn nothing_told(&self) -> bool {
+    pub(crate) fn nothing_told(&self) -> bool {
         self.told.try_recv().is_err()
     }
 }
@@ -114,17 +115,21 @@ impl Drop for Attempt {
     }
 }
 
-fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad, media: Media, tell: SyncSender<Told>) {
-    let launch = match media {
-        Media::H264 => "fakesink name=end sync=false async=false",
-        _ => "decodebin ! video/x-raw(ANY) ! fakesink name=end sync=false async=false",
-    };
-    let end = gst::parse::bin_from_description(launch, true).unwrap();
+/// The end that pictures reach. It is there from the start, as a camera's is: a sink that is added
+/// while the pipeline starts may stay behind in PAUSED.
+fn end(pipeline: &gst::Pipeline, tell: SyncSender<Told>) -> gst::Element {
+    let end = gst::ElementFactory::make("fakesink")
+        .property("sync", false)
+        .property("async", false)
+        .build()
+        .unwrap();
+    pipeline.add(&end).unwrap();
     let inspected = Mutex::new((Inspector::new(), Verdict::Undecided));
-    let sink = end.by_name("end").unwrap().static_pad("sink").unwrap();
-    sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+    let sink = end.static_pad("sink").unwrap();
+    sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let buffer = info.buffer().unwrap();
-        if media == Media::H264 {
+        let caps = pad.current_caps().unwrap();
+        if caps.structure(0).unwrap().name() == "video/x-h264" {
             let (inspector, verdict) = &mut *inspected.lock().unwrap();
             let unit = buffer.map_readable().unwrap();
             let found = inspector.look(&unit, buffer.pts().map(Into::into), now().into());
@@ -135,19 +140,32 @@ fn receive(pipeline: &gst::Pipeline, pad: &gst::Pad, media: Media, tell: SyncSen
         let _ = tell.try_send(Told::Picture);
         gst::PadProbeReturn::Ok
     });
-    pipeline.add(&end).unwrap();
-    end.sync_state_with_parent().unwrap();
-    pad.link(&end.static_pad("sink").unwrap()).unwrap();
+    end
+}
+
+fn connect(pipeline: &gst::Pipeline, pad: &gst::Pad, media: Media, end: &gst::Element) {
+    let sink = end.static_pad("sink").unwrap();
+    if media == Media::H264 {
+        pad.link(&sink).unwrap();
+        return;
+    }
+    let decoder = gst::ElementFactory::make("decodebin").build().unwrap();
+    decoder.connect_pad_added(move |_, pad| {
+        pad.link(&sink).unwrap();
+    });
+    pipeline.add(&decoder).unwrap();
+    decoder.sync_state_with_parent().unwrap();
+    pad.link(&decoder.static_pad("sink").unwrap()).unwrap();
 }
 
 /// A runtime with GStreamer up.
-pub fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     gst::init().unwrap();
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
 /// A port of this host that is free for TCP and UDP at this moment.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     loop {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = udp.local_addr().unwrap();
@@ -158,11 +176,11 @@ pub fn free_address() -> SocketAddr {
 }
 
 /// A program that runs until it is dropped.
-pub struct Sender(Child);
+pub(crate) struct Sender(Child);
 
 impl Sender {
     /// ffmpeg with a moving picture of this width and a tone, as H.264 with so many B-frames.
-    pub fn ffmpeg(width: u32, b_frames: u32, output: &[&str]) -> Self {
+    pub(crate) fn ffmpeg(width: u32, b_frames: u32, output: &[&str]) -> Self {
         let picture = format!("testsrc=size={width}x240:rate=30");
         let b_frames = b_frames.to_string();
         let mut ffmpeg = ffmpeg();
@@ -174,17 +192,17 @@ impl Sender {
         Self::spawn(ffmpeg)
     }
 
-    pub fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         Self(command.stdin(Stdio::null()).spawn().expect("the program is not installed"))
     }
 
     /// How it ended by itself: whether well.
-    pub fn wait(mut self) -> bool {
+    pub(crate) fn wait(mut self) -> bool {
         self.0.wait().unwrap().success()
     }
 
     /// It holds still, with its connections open.
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         let stop = Command::new("kill").args(["-STOP", &self.0.id().to_string()]).status();
         assert!(stop.unwrap().success());
     }
@@ -198,17 +216,17 @@ impl Drop for Sender {
     }
 }
 
-pub fn ffmpeg() -> Command {
+pub(crate) fn ffmpeg() -> Command {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-hide_banner", "-loglevel", "fatal"]);
     ffmpeg
 }
 
 /// `gst-launch-1.0` with a moving picture of this width as H.264, into the rest of the line.
-pub fn gst_launch(width: u32, rest: &str) -> Sender {
+pub(crate) fn gst_launch(width: u32, rest: &str) -> Sender {
     let launch = format!(
-        "videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height=240,framerate=30/1 \
-         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 ! h264parse ! {rest}"
+        "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height=240,framerate=30/1 \
+         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 ! h264parse config-interval=-1 ! {rest}"
     );
     let mut command = Command::new("gst-launch-1.0");
     command.arg("-q").args(launch.split_whitespace());

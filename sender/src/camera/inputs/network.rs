@@ -57,10 +57,31 @@ pub struct Caps<'a> {
     pub media: Option<&'a str>,
     /// `encoding-name` of RTP.
     pub encoding: Option<&'a str>,
-    /// `alignment` of H.264.
-    pub alignment: Option<&'a str>,
-    /// They come from a parser of any stream, `parsebin`: there is nothing left to take apart.
-    pub parsed: bool,
+    /// What they come from.
+    pub from: From,
+}
+
+/// What a pad belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum From {
+    /// Anything that need not be told from others.
+    #[default]
+    Other,
+    /// The demuxer of transport streams.
+    TransportStream,
+    /// A parser of any stream: there is nothing left to take apart.
+    Parser,
+}
+
+impl From {
+    /// By the element's factory.
+    pub fn factory(name: &str) -> Self {
+        match name {
+            TRANSPORT_STREAM => Self::TransportStream,
+            ANY => Self::Parser,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// What becomes of a pad.
@@ -76,6 +97,7 @@ pub enum Step {
 
 /// Takes apart what we know nothing about.
 const ANY: &str = "parsebin";
+const TRANSPORT_STREAM: &str = "tsdemux";
 
 /// The parser: it repeats the parameter sets, and passes whole access units on at once.
 macro_rules! h264 {
@@ -158,7 +180,7 @@ pub fn opening(source: &Source, wanted: Wanted) -> Option<Opening> {
 
 /// What becomes of a pad with these caps.
 pub fn step(caps: Caps<'_>) -> Step {
-    let Caps { name, media, encoding, alignment, parsed } = caps;
+    let Caps { name, media, encoding, from } = caps;
     match name {
         "application/x-rtp" => match (media, encoding) {
             // Packets carry a mark at the end of an access unit: nothing waits for the next.
@@ -170,14 +192,14 @@ pub fn step(caps: Caps<'_>) -> Step {
         "multipart/x-mixed-replace" => Step::Apart("multipartdemux single-stream=true"),
         // A transport stream carries an access unit in each of its packets (PES), though the
         // demuxer does not promise it. Without that the parser would wait for the next one.
-        "video/x-h264" if alignment == Some("nal") && !parsed => {
+        "video/x-h264" if from == From::TransportStream => {
             Step::Deliver(h264!("capssetter caps=\"video/x-h264,alignment=au\" ! "), Media::H264)
         }
         "video/x-h264" => Step::Deliver(h264!(""), Media::H264),
         "video/x-raw" => Step::Deliver("identity silent=true", Media::Raw),
         "image/jpeg" => Step::Deliver("identity silent=true", Media::Encoded),
         _ if name.starts_with("audio/") || name.starts_with("text/") => Step::Leave,
-        _ if !parsed => Step::Apart(ANY),
+        _ if from != From::Parser => Step::Apart(ANY),
         _ if name.starts_with("video/") || name.starts_with("image/") => {
             Step::Deliver("identity silent=true", Media::Encoded)
         }
@@ -243,7 +265,7 @@ mod tests {
         assert_eq!(step(rtp("video", "H265")), Step::Apart("parsebin"));
         assert_eq!(step(caps("audio/mpeg")), Step::Leave);
         assert_eq!(step(caps("video/x-flv")), Step::Apart("parsebin"));
-        let parsed = |name| Caps { parsed: true, ..caps(name) };
+        let parsed = |name| Caps { from: From::Parser, ..caps(name) };
         assert_eq!(
             step(parsed("video/x-h265")),
             Step::Deliver("identity silent=true", Media::Encoded)
@@ -253,15 +275,15 @@ mod tests {
 
     #[test]
     fn only_a_transport_stream_is_taken_at_its_word() {
-        let h264 = |alignment, parsed| {
-            step(Caps { name: "video/x-h264", alignment, parsed, ..Caps::default() })
+        let through = |factory| {
+            let from = From::factory(factory);
+            match step(Caps { name: "video/x-h264", from, ..Caps::default() }) {
+                Step::Deliver(through, Media::H264) => through,
+                other => panic!("{other:?}"),
+            }
         };
-        let through = |step| match step {
-            Step::Deliver(through, Media::H264) => through,
-            other => panic!("{other:?}"),
-        };
-        assert!(through(h264(Some("nal"), false)).starts_with("capssetter"));
-        assert!(through(h264(None, false)).starts_with("h264parse"));
-        assert!(through(h264(Some("nal"), true)).starts_with("h264parse"));
+        assert!(through("tsdemux").starts_with("capssetter"));
+        assert!(through("appsrc").starts_with("h264parse"));
+        assert!(through("parsebin").starts_with("h264parse"));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gst::prelude::*;
 use tokio::runtime::Handle;
 
-use crate::camera::inputs::network::{self, Caps, END, Media, ORIGIN, Step, Wanted};
+use crate::camera::inputs::network::{self, Caps, END, From, Media, ORIGIN, Step, Wanted};
 use crate::camera::inputs::rtmp::{Publication, Receiving, RtmpListener};
 use crate::config::Source;
 
@@ -74,7 +74,7 @@ impl Origin {
         if let Source::Rtsp { .. } = self.source {
             select_video(&origin);
         }
-        taker.watch(&end, false);
+        taker.watch(&end);
         let receiving = match &self.source {
             Source::Rtmp { listen, key } => {
                 let mut listener = self.rtmp.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,20 +96,21 @@ fn select_video(rtspsrc: &gst::Element) {
     let selected = AtomicBool::new(false);
     rtspsrc.connect("select-stream", false, move |arguments| {
         let caps = arguments.get(2).and_then(|value| value.get::<gst::Caps>().ok());
-        let video = caps.is_some_and(|caps| step(&caps, false) != Step::Leave);
+        let video = caps.is_some_and(|caps| {
+            caps.structure(0).and_then(|caps| caps.get::<&str>("media").ok()) == Some("video")
+        });
         Some((video && !selected.swap(true, Ordering::Relaxed)).to_value())
     });
 }
 
-fn step(caps: &gst::Caps, parsed: bool) -> Step {
+fn step(caps: &gst::Caps, from: From) -> Step {
     let Some(first) = caps.structure(0) else { return Step::Leave };
     let text = |field| first.get::<&str>(field).ok();
     network::step(Caps {
         name: first.name(),
         media: text("media"),
         encoding: text("encoding-name"),
-        alignment: text("alignment"),
-        parsed,
+        from,
     })
 }
 
@@ -125,15 +126,17 @@ struct Taker {
 }
 
 impl Taker {
-    /// Takes what comes out of an element: a `parsebin`, or another one.
-    fn watch(self: &Arc<Self>, element: &gst::Element, parsed: bool) {
+    /// Takes what comes out of an element.
+    fn watch(self: &Arc<Self>, element: &gst::Element) {
+        let factory = element.factory();
+        let from = factory.map_or(From::Other, |factory| From::factory(&factory.name()));
         for pad in element.src_pads() {
-            self.on_caps(&pad, parsed);
+            self.on_caps(&pad, from);
         }
         let taker = self.clone();
         element.connect_pad_added(move |_, pad| {
             if pad.direction() == gst::PadDirection::Src {
-                taker.on_caps(pad, parsed);
+                taker.on_caps(pad, from);
             }
         });
         let taker = self.clone();
@@ -145,10 +148,11 @@ impl Taker {
     }
 
     /// The caps tell how to go on. They come before any data does.
-    fn on_caps(self: &Arc<Self>, pad: &gst::Pad, parsed: bool) {
+    fn on_caps(self: &Arc<Self>, pad: &gst::Pad, from: From) {
         if let Some(caps) = pad.current_caps() {
-            return self.take(pad, &caps, parsed);
+            return self.take(pad, &caps, from);
         }
+        self.hope.store(true, Ordering::Relaxed);
         let taker = self.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
             let caps = info.event().and_then(|event| match event.view() {
@@ -156,13 +160,13 @@ impl Taker {
                 _ => None,
             });
             let Some(caps) = caps else { return gst::PadProbeReturn::Ok };
-            taker.take(pad, &caps, parsed);
+            taker.take(pad, &caps, from);
             gst::PadProbeReturn::Remove
         });
     }
 
-    fn take(self: &Arc<Self>, pad: &gst::Pad, caps: &gst::Caps, parsed: bool) {
-        let done = match step(caps, parsed) {
+    fn take(self: &Arc<Self>, pad: &gst::Pad, caps: &gst::Caps, from: From) {
+        let done = match step(caps, from) {
             Step::Leave => return,
             Step::Apart(_) if self.delivered.load(Ordering::Relaxed) => return,
             Step::Apart(launch) => self.apart(pad, launch),
@@ -177,8 +181,7 @@ impl Taker {
 
     fn apart(self: &Arc<Self>, pad: &gst::Pad, launch: &str) -> Result<(), gst::glib::Error> {
         let element = gst::parse::launch(launch)?;
-        let parsed = element.factory().is_some_and(|factory| factory.name() == "parsebin");
-        self.watch(&element, parsed);
+        self.watch(&element);
         self.add(&element, pad)
     }
 

@@ -227,12 +227,8 @@ impl Bench {
         let (stride, luma) = (video.stride()[0].max(1) as usize, video.offset()[1]);
         for (row, line) in samples[..luma].chunks_mut(stride).enumerate() {
             for (column, sample) in line.iter_mut().enumerate() {
-<<<<<<< ours
-                *sample = 16 + (((column + 3 * number) / 4) ^ ((row + 2 * number) / 4)) as u8 % 220;
-=======
                 let cell = ((column + 3 * number) / 4) ^ ((row + 2 * number) / 4);
                 *sample = 16 + (cell % 220) as u8;
->>>>>>> theirs
             }
         }
         let mut buffer = gst::Buffer::from_mut_slice(samples);
