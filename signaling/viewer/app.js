@@ -6,6 +6,7 @@ import { find, setText } from "./dom.js";
 import { Grid } from "./grid.js";
 import { listen } from "./keys.js";
 import { Link } from "./link.js";
+import { Menu } from "./menu.js";
 import { MAX_CAMERAS } from "./protocol.js";
 import { RobotList } from "./robots.js";
 import { Roster } from "./roster.js";
@@ -31,9 +32,10 @@ let everUp = false;
 let problemUntilMs = 0;
 
 const roster = new Roster();
-const grid = new Grid();
+const grid = new Grid(openMenu);
 const panel = new TelemetryPanel();
 const list = new RobotList(choose);
+const menu = new Menu(ask);
 
 const scheme = location.protocol === "https:" ? "wss:" : "ws:";
 const link = new Link(`${scheme}//${location.host}/ws`, {
@@ -145,7 +147,37 @@ function refresh() {
   const listed = settings.robot === "" || robots.some(({ name }) => name === settings.robot);
   list.show(listed ? robots : [...robots, robot], settings.robot, link.up);
   panel.refresh(nowMs);
-  grid.refresh(nowMs, panel.reports(nowMs), story.hint);
+  grid.refresh(nowMs, reportOf, story.hint);
+}
+
+/** @type {import("./menu.js").Ask} */
+function ask(wish) {
+  const { current } = sessions;
+  return current ? current.control.ask(wish) : Promise.reject(new Error("There is no session with the robot."));
+}
+
+/** @param {import("./protocol.js").CameraMeta} camera */
+function openMenu(camera) {
+  menu.open(camera, reportOf(camera.id).word?.state === "off");
+}
+
+/**
+ * What the robot says of a camera: that the signal is lost counts until it says otherwise, its
+ * figures while they are fresh.
+ * @param {string} camera
+ * @returns {import("./tile.js").Report}
+ */
+function reportOf(camera) {
+  const nowMs = performance.now();
+  const { current } = sessions;
+  const figures = panel.reports(nowMs).get(camera) ?? null;
+  const said = current?.control.signals.get(camera) ?? figures;
+  const word = said && {
+    state: said.state,
+    reason: said.reason,
+    forMs: current?.elapsedMs(said.sinceUs, nowMs) ?? null,
+  };
+  return { word, fault: figures?.fault ?? "", takesRequests: current?.takesRequests ?? false };
 }
 
 async function tick() {

@@ -17,8 +17,11 @@ export class Grid {
   #aspect = ASPECT;
   /** @type {string | null} a camera: its place in the order may change */
   #enlarged = null;
+  #onMenu;
 
-  constructor() {
+  /** @param {(camera: CameraMeta) => void} onMenu */
+  constructor(onMenu) {
+    this.#onMenu = onMenu;
     new ResizeObserver(() => this.#place()).observe(this.#element);
   }
 
@@ -29,7 +32,7 @@ export class Grid {
   setCameras(cameras) {
     const before = this.#tiles;
     this.#tiles = new Map(
-      cameras.map(({ id }) => [id, before.get(id) ?? new Tile(this.#shape, () => this.#toggle(id))]),
+      cameras.map(({ id }) => [id, before.get(id) ?? new Tile(this.#shape, () => this.#toggle(id), this.#onMenu)]),
     );
     for (const [id, tile] of before) if (!this.#tiles.has(id)) tile.remove();
     cameras.forEach((camera, index) => {
@@ -57,11 +60,11 @@ export class Grid {
 
   /**
    * @param {number} nowMs
-   * @param {Map<string, import("./protocol.js").CameraFigures>} reports
+   * @param {(camera: string) => import("./tile.js").Report} reportOf
    * @param {string} hint
    */
-  refresh(nowMs, reports, hint) {
-    for (const [id, tile] of this.#tiles) tile.refresh(nowMs, reports.get(id) ?? null, hint);
+  refresh(nowMs, reportOf, hint) {
+    for (const [id, tile] of this.#tiles) tile.refresh(nowMs, reportOf(id), hint);
   }
 
   /** Enlarges the camera at this place; the enlarged one goes back. */

@@ -20,11 +20,10 @@ export function listen(actions) {
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (help.open) {
-      if (event.key === "?") help.close();
-      return;
-    }
-    if (/^[1-9]$/.test(event.key)) actions.toggleCamera(Number(event.key) - 1);
+    if (help.open && event.key === "?") help.close();
+    // A dialog has the keyboard to itself.
+    else if (document.querySelector("dialog[open]")) return;
+    else if (/^[1-9]$/.test(event.key)) actions.toggleCamera(Number(event.key) - 1);
     else if (event.key === "0" || event.key === "Escape") actions.allCameras();
     else if (event.key === "t" || event.key === "T") actions.togglePanel();
     else if (event.key === "f" || event.key === "F") toggleFullScreen();

@@ -2,14 +2,27 @@
 // What can be said of one camera's picture: its state, and its figures from counters. Pure: the
 // robot's word and what is seen here come in, with the time.
 
-/** @typedef {"live" | "waiting" | "frozen" | "lost"} PictureState */
-/** @typedef {{state: PictureState, title: string, detail: string, ageMs: number}} Verdict */
+/** @typedef {"live" | "waiting" | "frozen" | "stalled" | "lost" | "failed" | "off"} PictureState */
+/**
+ * @typedef {object} Verdict
+ * @property {PictureState} state
+ * @property {string} title
+ * @property {string} detail
+ * @property {number | null} ageMs the age of the picture, or how long there has been no signal; null
+ *   when that is not known
+ */
+/**
+ * The robot's word on one camera.
+ * @typedef {object} Word
+ * @property {import("./protocol.js").CameraState} state
+ * @property {string} reason
+ * @property {number | null} forMs how long it has been so, null when that is not known
+ */
 /**
  * @typedef {object} Evidence
  * @property {number} nowMs
  * @property {number} lastFrameMs when the last frame was decoded; -Infinity before the first
- * @property {{state: import("./protocol.js").CameraState, reason: string} | null} report
- *   the robot's word, null when there is none that is fresh
+ * @property {Word | null} report the robot's word, null when there is none that is fresh
  * @property {boolean} paused the browser decodes, but does not play
  * @property {string} hint what stands between the robot and us just now; empty when nothing does
  */
@@ -18,6 +31,44 @@ const FROZEN_AFTER_MS = 1_000;
 /** Beyond this a picture is too old to steer by. */
 export const LATE_MS = 500;
 
+/** What is said of a camera without signal, by its state; the detail where the robot gives none. */
+const NO_SIGNAL = {
+  stalled: ["SIGNAL LOST", "The camera gives no pictures."],
+  lost: ["SIGNAL LOST", "The camera is gone."],
+  failed: ["CAMERA FAILED", "Nothing works before someone mends it."],
+  off: ["SWITCHED OFF", ""],
+};
+
+/** @type {Record<PictureState | import("./protocol.js").CameraState, string>} */
+const ICONS = {
+  live: "live",
+  waiting: "waiting",
+  starting: "waiting",
+  frozen: "frozen",
+  stalled: "lost",
+  lost: "lost",
+  failed: "lost",
+  off: "off",
+};
+
+/** @param {keyof typeof ICONS} state */
+export function iconOf(state) {
+  return ICONS[state];
+}
+
+/**
+ * Whether the robot has a signal of the camera, as far as it says.
+ * @param {PictureState} state
+ * @returns {"there" | "lost" | "off"}
+ */
+export function signalOf(state) {
+  if (state === "off") return "off";
+  return state in NO_SIGNAL ? "lost" : "there";
+}
+
+/** What is said of pictures in which something seems wrong. */
+export const FAULTS = { "": "", frozen: "Picture stands still", black: "Picture is dark", blinded: "Picture is blinded" };
+
 /**
  * The robot's word comes first: of a lost camera it may well send a slate, which moves.
  * @param {Evidence} evidence
@@ -25,8 +76,10 @@ export const LATE_MS = 500;
  */
 export function judge({ nowMs, lastFrameMs, report, paused, hint }) {
   const ageMs = nowMs - lastFrameMs;
-  if (report?.state === "lost") {
-    return { state: "lost", title: "CAMERA LOST", detail: report.reason, ageMs };
+  if (report && report.state in NO_SIGNAL) {
+    const state = /** @type {keyof typeof NO_SIGNAL} */ (report.state);
+    const [title, detail] = NO_SIGNAL[state];
+    return { state, title, detail: report.reason || detail, ageMs: report.forMs };
   }
   if (report?.state === "starting") {
     return { state: "waiting", title: "Camera is starting", detail: report.reason, ageMs };

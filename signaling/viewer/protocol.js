@@ -17,12 +17,15 @@
  *   | {type: "error", details: string, code: string, sessionId: string | null}} BrokerMessage
  */
 
-/** @typedef {"starting" | "live" | "lost"} CameraState */
+/** @typedef {"starting" | "live" | "stalled" | "lost" | "failed" | "off"} CameraState */
+/** @typedef {"" | "frozen" | "black" | "blinded"} PictureFault */
 /**
  * @typedef {object} CameraFigures
  * @property {string} id
  * @property {CameraState} state
  * @property {string} reason empty when there is none
+ * @property {number} sinceUs since when it is in this state, on the robot's clock; 0 when not known
+ * @property {PictureFault} fault what seems wrong with its pictures; empty when nothing does
  * @property {string} encoder empty when it is not known
  * @property {number} fps
  * @property {number} bitrateKbps
@@ -42,15 +45,25 @@
 /** @typedef {{type: "clock", tracks: {mid: string, anchor: RtpAnchor}[]}} Clock */
 /** @typedef {{type: "pong", pingSentUs: number, receivedUs: number, sentUs: number}} Pong */
 /** @typedef {Telemetry | Clock | Pong} RobotMessage */
+/**
+ * @typedef {{type: "signal_lost", camera: string, state: CameraState, reason: string, sinceUs: number}} SignalLost
+ * @typedef {SignalLost
+ *   | {type: "signal_restored", camera: string, lostUs: number}
+ *   | {type: "result", request: number, error: {code: string, details: string} | null}
+ *   | {type: "snapshot", request: number, part: number, parts: number, jpeg: string}} ControlMessage
+ */
 
-/** The label of the data channel. */
+/** The labels of the data channels. */
 export const CHANNEL = "telemetry";
+export const CONTROL_CHANNEL = "control";
 export const MAX_ROBOTS = 200;
 export const MAX_CAMERAS = 64;
 
 const MAX_NAME_LEN = 64;
 const MAX_ID_LEN = 256;
 const MAX_TEXT_LEN = 500;
+/** 24 KiB of a snapshot in base64. */
+const MAX_PART_LEN = 32 * 1024;
 const MAX_BROKER_TEXT_LEN = 1 << 20;
 const MAX_ROBOT_TEXT_LEN = 64 * 1024;
 
@@ -98,9 +111,7 @@ export function parseBrokerMessage(data) {
  * @returns {RobotMessage | null} null for what is of no use to a viewer
  */
 export function parseRobotMessage(data) {
-  const bytes = data instanceof ArrayBuffer && data.byteLength <= MAX_ROBOT_TEXT_LEN;
-  const text = bytes ? new TextDecoder().decode(data) : data;
-  const message = parseObject(text, MAX_ROBOT_TEXT_LEN);
+  const message = parseBytes(data);
   switch (message.type) {
     case "telemetry":
       if (!Number.isSafeInteger(message.seq)) return null;
@@ -121,6 +132,38 @@ export function parseRobotMessage(data) {
       if (![pingSentUs, receivedUs, sentUs].every(Number.isSafeInteger)) return null;
       return { type: "pong", pingSentUs, receivedUs, sentUs };
     }
+    default:
+      return null;
+  }
+}
+
+/**
+ * The same, of the control channel.
+ * @param {unknown} data the data of a data channel message
+ * @returns {ControlMessage | null} null for what is of no use to a viewer
+ */
+export function parseControlMessage(data) {
+  const message = parseBytes(data);
+  const { request, part, parts, jpeg } = message;
+  const camera = text(message.camera, MAX_NAME_LEN);
+  switch (message.type) {
+    case "signal_lost": {
+      if (camera === "") return null;
+      // Whatever else it may be, live it is not.
+      const state = cameraState(message.state, "lost");
+      return { type: "signal_lost", camera, state, reason: text(message.reason), sinceUs: time(message.sinceUs) };
+    }
+    case "signal_restored":
+      return camera === "" ? null : { type: "signal_restored", camera, lostUs: time(message.lostUs) };
+    case "result": {
+      if (!isUint32(request)) return null;
+      const { code, details } = object(message.error);
+      const error = message.error ? { code: text(code), details: text(details) } : null;
+      return { type: "result", request, error };
+    }
+    case "snapshot":
+      if (![request, part, parts].every(isUint32) || typeof jpeg !== "string") return null;
+      return jpeg.length <= MAX_PART_LEN ? { type: "snapshot", request, part, parts, jpeg } : null;
     default:
       return null;
   }
@@ -200,13 +243,48 @@ function hostFigures(host) {
 function cameraFigures(camera) {
   return {
     id: text(camera.id, MAX_NAME_LEN),
-    state: camera.state === "live" || camera.state === "lost" ? camera.state : "starting",
+    state: camera.state === "live" ? "live" : cameraState(camera.state, "starting"),
     reason: text(camera.reason),
+    sinceUs: time(camera.sinceUs),
+    fault: pictureFault(camera.fault),
     encoder: text(camera.encoder, MAX_NAME_LEN),
     fps: figure(camera.fps),
     bitrateKbps: figure(camera.bitrateKbps),
     framesDropped: figure(camera.framesDropped),
   };
+}
+
+/**
+ * The states in which a camera gives no pictures.
+ * @param {unknown} state
+ * @param {CameraState} other what a state of a later version counts as
+ * @returns {CameraState}
+ */
+function cameraState(state, other) {
+  const known = state === "starting" || state === "stalled" || state === "lost" || state === "failed" || state === "off";
+  return known ? state : other;
+}
+
+/**
+ * @param {unknown} fault
+ * @returns {PictureFault}
+ */
+function pictureFault(fault) {
+  return fault === "frozen" || fault === "black" || fault === "blinded" ? fault : "";
+}
+
+/** @param {unknown} value */
+function time(value) {
+  return typeof value === "number" && Number.isSafeInteger(value) ? value : 0;
+}
+
+/**
+ * @param {unknown} data the data of a data channel message
+ * @returns {Record<string, any>}
+ */
+function parseBytes(data) {
+  const bytes = data instanceof ArrayBuffer && data.byteLength <= MAX_ROBOT_TEXT_LEN;
+  return parseObject(bytes ? new TextDecoder().decode(data) : data, MAX_ROBOT_TEXT_LEN);
 }
 
 /**

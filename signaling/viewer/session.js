@@ -3,7 +3,8 @@
 // it; whether it is kept or replaced is decided in supervisor.js.
 
 import { OffsetEstimator, toUs } from "./clock.js";
-import { CHANNEL, parseRobotMessage } from "./protocol.js";
+import { Control } from "./control.js";
+import { CHANNEL, CONTROL_CHANNEL, parseControlMessage, parseRobotMessage } from "./protocol.js";
 import { camerasByMid } from "./sdp.js";
 import { Track } from "./track.js";
 
@@ -31,6 +32,8 @@ export class Session {
   #connection;
   /** @type {RTCDataChannel | null} */
   #channel = null;
+  /** @type {RTCDataChannel | null} */
+  #controlChannel = null;
   #pinging = 0;
   #clock = new OffsetEstimator();
   /** @type {Map<string, import("./protocol.js").RtpAnchor>} by mid */
@@ -62,6 +65,7 @@ export class Session {
     this.hungUp = false;
     /** @type {Map<string, Track>} by camera */
     this.tracks = new Map();
+    this.control = new Control((message) => this.#sendControl(message));
     this.#connection = connect(iceServers, events.onProblem);
     this.#connection.onconnectionstatechange = () => this.#connectionChanged();
     this.#connection.ontrack = (event) => this.#trackCame(event);
@@ -75,6 +79,22 @@ export class Session {
 
   get lastFrameMs() {
     return Math.max(-Infinity, ...[...this.tracks.values()].map((track) => track.lastFrameMs));
+  }
+
+  /** Whether the robot can be asked for anything: other producers cannot. */
+  get takesRequests() {
+    return this.#controlChannel?.readyState === "open";
+  }
+
+  /**
+   * How long ago a moment of the robot's clock was.
+   * @param {number} robotUs 0 when it is not known
+   * @param {number} nowMs
+   * @returns {number | null} null when that is not known
+   */
+  elapsedMs(robotUs, nowMs) {
+    const offset = this.#clock.best();
+    return offset && robotUs !== 0 ? (toUs(nowMs) + offset.offsetUs - robotUs) / 1000 : null;
   }
 
   /**
@@ -125,6 +145,8 @@ export class Session {
     clearInterval(this.#pinging);
     const channel = this.#channel;
     if (channel) channel.onopen = channel.onmessage = channel.onclose = null;
+    if (this.#controlChannel) this.#controlChannel.onmessage = null;
+    this.control.close();
     const connection = this.#connection;
     connection.onconnectionstatechange = connection.ontrack = null;
     connection.ondatachannel = connection.onicecandidate = null;
@@ -186,13 +208,21 @@ export class Session {
 
   /** @param {RTCDataChannel} channel */
   #channelCame(channel) {
+    if (channel.label === CONTROL_CHANNEL && !this.#controlChannel) {
+      this.#controlChannel = channel;
+      channel.binaryType = "arraybuffer";
+      channel.onmessage = ({ data }) => {
+        this.lastMessageMs = performance.now();
+        const message = parseControlMessage(data);
+        if (message) this.control.heard(message);
+      };
+      return;
+    }
     if (channel.label !== CHANNEL || this.#channel) return;
     this.#channel = channel;
     const ping = () => {
       if (channel.readyState !== "open") return;
-      // As bytes: GStreamer does not check that texts are UTF-8, so robots do not listen to them.
-      const message = JSON.stringify({ type: "ping", sentUs: toUs(performance.now()) });
-      channel.send(new TextEncoder().encode(message));
+      channel.send(encode({ type: "ping", sentUs: toUs(performance.now()) }));
     };
     channel.binaryType = "arraybuffer";
     channel.onmessage = ({ data }) => this.#heard(data);
@@ -203,6 +233,13 @@ export class Session {
     };
     ping();
     this.#pinging = window.setInterval(ping, PING_EVERY_MS);
+  }
+
+  /** @param {object} message */
+  #sendControl(message) {
+    if (!this.#controlChannel || !this.takesRequests) return false;
+    this.#controlChannel.send(encode(message));
+    return true;
   }
 
   /** @param {unknown} data */
@@ -234,6 +271,14 @@ export class Session {
       track.offset = offset;
     }
   }
+}
+
+/**
+ * As bytes: GStreamer does not check that texts are UTF-8, so robots do not listen to them.
+ * @param {object} message
+ */
+function encode(message) {
+  return new TextEncoder().encode(JSON.stringify(message));
 }
 
 /**

@@ -4,6 +4,7 @@
 
 import { find, icon, make, setText } from "./dom.js";
 import { NONE, age, bitrate, gibibytes, uptime } from "./format.js";
+import { FAULTS, iconOf } from "./picture.js";
 
 /** @typedef {import("./protocol.js").Telemetry} Telemetry */
 /** @typedef {import("./protocol.js").CameraFigures} CameraFigures */
@@ -139,13 +140,14 @@ function share(percent) {
  * @param {string} label
  */
 function cameraRow(camera, label) {
-  const state = make("span", "state", icon(camera.state === "starting" ? "waiting" : camera.state));
+  const state = make("span", "state", icon(iconOf(camera.state)));
   state.append(camera.state);
   const figures = [`${camera.fps.toFixed(0)} fps`, bitrate(camera.bitrateKbps * 1000)];
   figures.push(`${camera.framesDropped} dropped`);
   if (camera.encoder) figures.push(camera.encoder);
   const item = make("li", "", make("strong", "", label), state);
   item.append(make("span", "figures", figures.join(" · ")));
+  if (camera.fault) item.append(make("span", "fault", `⚠ ${FAULTS[camera.fault]}`));
   if (camera.reason) item.append(make("span", "reason", camera.reason));
   item.dataset.state = camera.state;
   return item;

@@ -4,15 +4,24 @@
 
 import { find, setIcon, setText } from "./dom.js";
 import { NONE, age, bitrate } from "./format.js";
-import { LATE_MS, judge } from "./picture.js";
+import { FAULTS, LATE_MS, iconOf, judge, signalOf } from "./picture.js";
 
 /** @typedef {import("./track.js").Track} Track */
 /** @typedef {import("./protocol.js").CameraMeta} CameraMeta */
+/**
+ * What the robot says of the camera.
+ * @typedef {object} Report
+ * @property {import("./picture.js").Word | null} word null when there is none that is fresh
+ * @property {import("./protocol.js").PictureFault} fault
+ * @property {boolean} takesRequests
+ */
 
 export class Tile {
   #label;
   #key;
   #chip;
+  #fault;
+  #menu;
   #overlay;
   #picture;
   #enlarge;
@@ -30,18 +39,22 @@ export class Tile {
   /**
    * @param {HTMLTemplateElement} shape
    * @param {() => void} onEnlarge
+   * @param {(camera: CameraMeta) => void} onMenu
    */
-  constructor(shape, onEnlarge) {
+  constructor(shape, onEnlarge, onMenu) {
     const part = (/** @type {string} */ selector) => find(this.element, selector, HTMLElement);
     this.element = find(
       /** @type {DocumentFragment} */ (shape.content.cloneNode(true)), ".tile", HTMLElement);
     this.#label = part(".label");
     this.#key = part(".key");
     this.#chip = part(".chip");
+    this.#fault = part(".fault");
+    this.#menu = part(".menu");
     this.#overlay = part(".overlay");
     this.#picture = part(".picture");
     this.#enlarge = part(".enlarge");
     this.#footer = part("footer");
+    this.#menu.addEventListener("click", () => onMenu(this.#camera));
     this.#enlarge.addEventListener("click", () => {
       this.#play();
       onEnlarge();
@@ -56,6 +69,7 @@ export class Tile {
     this.#camera = camera;
     this.element.dataset.camera = camera.id;
     setText(this.#label, camera.label);
+    this.#menu.ariaLabel = `${camera.label}: menu`;
     setText(this.#key, index < 9 ? String(index + 1) : "");
   }
 
@@ -112,23 +126,27 @@ export class Tile {
 
   /**
    * @param {number} nowMs
-   * @param {import("./protocol.js").CameraFigures | null} report the robot's fresh word
+   * @param {Report} report
    * @param {string} hint
    */
-  refresh(nowMs, report, hint) {
+  refresh(nowMs, { word, fault, takesRequests }, hint) {
     const track = this.#track;
     this.#lastFrameMs = Math.max(this.#lastFrameMs, track?.lastFrameMs ?? -Infinity);
     const paused = this.#video !== null && this.#video.paused && !this.#video.ended;
     if (paused && track && nowMs - track.lastFrameMs < 1_000) this.#play();
-    const verdict = judge({ nowMs, lastFrameMs: this.#lastFrameMs, report, paused, hint });
+    const verdict = judge({ nowMs, lastFrameMs: this.#lastFrameMs, report: word, paused, hint });
     const latencyMs = track?.latency.median(nowMs) ?? null;
     const late = verdict.state === "live" && latencyMs !== null && latencyMs > LATE_MS;
 
     this.element.dataset.state = verdict.state;
+    this.element.dataset.signal = signalOf(verdict.state);
     this.element.dataset.late = String(late);
     this.element.dataset.frames = String(this.#framesBefore + (track?.frames ?? 0));
-    setIcon(this.#chip, late ? "warning" : verdict.state);
+    setIcon(this.#chip, late ? "warning" : iconOf(verdict.state));
     setText(find(this.#chip, "span", HTMLElement), late ? "LATE" : verdict.state.toUpperCase());
+    this.#menu.hidden = !takesRequests;
+    this.#fault.hidden = verdict.state !== "live" || fault === "";
+    setText(find(this.#fault, "span", HTMLElement), FAULTS[fault]);
     this.#cover(verdict);
     this.#figures(track, latencyMs, late);
     const action = this.element.classList.contains("enlarged") ? "Show all cameras" : "Enlarge";
@@ -144,9 +162,10 @@ export class Tile {
   /** @param {import("./picture.js").Verdict} verdict */
   #cover({ state, title, detail, ageMs }) {
     this.#overlay.hidden = state === "live";
-    setIcon(this.#overlay, state);
+    setIcon(this.#overlay, iconOf(state));
     setText(find(this.#overlay, ".title", HTMLElement), title);
-    setText(find(this.#overlay, ".age", HTMLElement), state === "frozen" ? age(ageMs) : "");
+    const told = state !== "live" && state !== "waiting" && ageMs !== null;
+    setText(find(this.#overlay, ".age", HTMLElement), told ? age(ageMs) : "");
     setText(find(this.#overlay, ".detail", HTMLElement), detail);
   }
 

@@ -65,6 +65,7 @@ const LOOK: &str = r"
       link: document.documentElement.dataset.link,
       banner: text('#banner span'),
       problem: text('#problem span'),
+      answer: text('#camera-menu [role=status]'),
       seq: Number(document.querySelector('#telemetry').dataset.seq || -1),
       host: all('#host dt').map((name) => [name.textContent, name.nextElementSibling.textContent]),
       robots: all('#robots li').map(({ dataset }) => [dataset.robot, dataset.online === 'true']),
@@ -119,6 +120,8 @@ pub struct Page {
     pub banner: String,
     /// The complaint shown, empty while there is none.
     pub problem: String,
+    /// What the menu of a camera says, empty while it says nothing.
+    pub answer: String,
     /// Of the telemetry shown; -1 before the first.
     pub seq: i64,
     /// The figures of the robot's computer: name and value.
@@ -301,6 +304,15 @@ impl Browser {
     /// Presses a key.
     pub async fn press(&self, key: &str) -> anyhow::Result<()> {
         Ok(self.client.find(Locator::Css("body")).await?.send_keys(key).await?)
+    }
+
+    /// Opens a camera's menu and presses one of its buttons.
+    pub async fn choose(&self, camera: &str, button: &str) -> anyhow::Result<()> {
+        self.until("tiles that stand still", |page| !page.moving).await?;
+        let menu = format!("#grid article.tile[data-camera='{camera}'] .menu");
+        self.client.find(Locator::Css(&menu)).await?.click().await?;
+        let button = format!("#camera-menu {button}");
+        Ok(self.client.find(Locator::Css(&button)).await?.click().await?)
     }
 
     /// Clicks on a camera's picture, once the tiles stand still.

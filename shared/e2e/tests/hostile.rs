@@ -133,6 +133,27 @@ async fn what_makes_no_sense_is_refused_with_a_code() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_controls_nothing_unless_the_config_says_so() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("control")?;
+    let (_broker, address) = broker("127.0.0.1:0")?;
+    let _sender = robot(&folder, &small_robot(), &address)?;
+    let (url, file) = (format!("ws://{address}"), folder.path().join("c.jpg"));
+    let file = file.display().to_string();
+    for (camera, reason) in [("c", "sessions.control_cameras"), ("none", "none of these cameras")] {
+        let arguments = ["--url", &url, "--robot", "r", "--camera", camera, "--snapshot", &file];
+        let mut receiver = Program::start("rovercast-receiver", &arguments)?;
+        ensure!(receiver.wait()?.code() == Some(1), "{}", receiver.output());
+        let output = receiver.output();
+        let mut errors = output.lines().filter(|line| line.starts_with("rovercast-receiver: "));
+        let told = errors.any(|line| line.contains(reason));
+        ensure!(told, "{output}");
+        ensure!(!std::path::Path::new(&file).exists());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_robot_has_only_so_many_viewers() -> Outcome {
     gstreamer();
     let folder = Folder::new("many")?;

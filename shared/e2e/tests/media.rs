@@ -225,6 +225,16 @@ async fn a_camera_that_does_not_exist_is_lost_and_hurts_nobody() -> Outcome {
             told.then_some(())
         }
     };
+    let signal_lost = |line: &str| {
+        let report: serde_json::Value = serde_json::from_str(line).ok()?;
+        let told = report["type"] == "signalLost" && report["camera"] == "gone";
+        (told && report["reason"].as_str()?.contains("/dev/video-none")).then_some(())
+    };
+    receiver.wait_for("report that gone has no signal", signal_lost)?;
+    let logged = "camera gone: signal lost: ";
+    if !receiver.output().contains(logged) {
+        receiver.wait_for_text(logged)?;
+    }
     receiver.wait_for("gone lost", lost("gone", "/dev/video-none"))?;
     receiver.wait_for("wrong lost", lost("wrong", "nosuchelement"))?;
     receiver.wait_for("broken lost", lost("broken", ""))?;

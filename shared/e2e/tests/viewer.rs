@@ -295,7 +295,7 @@ async fn a_camera_that_is_lost_says_why_and_hurts_no_other() -> anyhow::Result<(
         .await?;
     let mast = &before.tiles[2];
     let said = (mast.label.as_str(), mast.chip.as_str(), mast.title.as_str());
-    assert_eq!(said, ("Mast", "LOST", "CAMERA LOST"));
+    assert_eq!(said, ("Mast", "LOST", "SIGNAL LOST"));
     assert!(mast.detail.contains("/dev/video-none"), "no reason is given: {mast:?}");
     lab.browser
         .until("pictures of the others", |page| {
@@ -303,6 +303,14 @@ async fn a_camera_that_is_lost_says_why_and_hurts_no_other() -> anyhow::Result<(
             page.states() == expected && moved(0) && moved(1)
         })
         .await?;
+    let what = "since when the camera has no signal";
+    let told = |page: &Page| figure(&page.tiles[2].age, "s").is_some_and(|age| age > 0.0);
+    lab.browser.until(what, told).await?;
+
+    // A robot that is not told otherwise lets nobody control its cameras, and says how to.
+    lab.browser.choose("front", ".key-frame").await?;
+    let remedy = |page: &Page| page.answer.contains("sessions.control_cameras");
+    lab.browser.until("the robot's refusal", remedy).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { Latency, Meter, judge } from "../../viewer/picture.js";
+import { Latency, Meter, iconOf, judge, signalOf } from "../../viewer/picture.js";
 
 const NOW = 50_000;
 const verdict = (changes) =>
@@ -32,10 +32,24 @@ test("no picture yet is waiting, not frozen", () => {
 });
 
 test("a lost camera is lost even if a slate moves in its place", () => {
-  const report = { state: "lost", reason: "no such device" };
+  const report = { state: "lost", reason: "no such device", forMs: 5_000 };
   for (const lastFrameMs of [NOW, 0, -Infinity]) {
-    const { state, title, detail } = verdict({ report, lastFrameMs });
-    assert.deepEqual([state, title, detail], ["lost", "CAMERA LOST", "no such device"]);
+    const lost = { state: "lost", title: "SIGNAL LOST", detail: "no such device", ageMs: 5_000 };
+    assert.deepEqual(verdict({ report, lastFrameMs }), lost);
+  }
+});
+
+test("every state without signal is told in words, also where the robot gives none", () => {
+  const titles = { stalled: "SIGNAL LOST", lost: "SIGNAL LOST", failed: "CAMERA FAILED", off: "SWITCHED OFF" };
+  for (const [state, title] of Object.entries(titles)) {
+    const told = verdict({ report: { state, reason: "", forMs: null } });
+    assert.deepEqual([told.state, told.title, told.ageMs], [state, title, null]);
+    assert.equal(told.detail !== "", state !== "off");
+    assert.equal(signalOf(state), state === "off" ? "off" : "lost");
+    assert.ok(["lost", "off"].includes(iconOf(state)));
+  }
+  for (const state of ["live", "waiting", "frozen"]) {
+    assert.deepEqual([signalOf(state), iconOf(state)], ["there", state]);
   }
 });
 

@@ -4,16 +4,18 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { parseBrokerMessage, parseRobotMessage } from "../../viewer/protocol.js";
+import { parseBrokerMessage, parseControlMessage, parseRobotMessage } from "../../viewer/protocol.js";
 
 const fromBroker = (message) => parseBrokerMessage(JSON.stringify(message));
 const fromRobot = (message) => parseRobotMessage(JSON.stringify(message));
+const fromControl = (message) => parseControlMessage(JSON.stringify(message));
 const bytes = (text) => new TextEncoder().encode(text).buffer;
 
 const TYPES = ["welcome", "list", "peerStatusChanged", "sessionStarted", "endSession", "peer", "error",
-  "telemetry", "clock", "pong"];
+  "telemetry", "clock", "pong", "signal_lost", "signal_restored", "result", "snapshot"];
 const FIELDS = ["type", "peerId", "sessionId", "producers", "iceServers", "roles", "meta", "sdp", "ice", "details",
-  "code", "reason", "seq", "host", "cameras", "tracks", "pingSentUs", "receivedUs", "sentUs", "id", "name", "urls"];
+  "code", "reason", "seq", "host", "cameras", "tracks", "pingSentUs", "receivedUs", "sentUs", "id", "name", "urls",
+  "camera", "state", "sinceUs", "lostUs", "fault", "request", "part", "parts", "jpeg"];
 const RUBBISH = [null, true, 0, -1, 1e308, 0.5, "", "x", "x".repeat(5_000), [], [null], [[]], [1, "a", {}], {},
   { toString: 1 }, { length: -1 }, { type: "offer" }, { __proto__: null, a: { b: [] } }];
 
@@ -92,7 +94,8 @@ test("the robot's messages, as bytes and as text", () => {
   const memory = { memoryUsedBytes: 1, memoryTotalBytes: 2 };
   const host = { cpuPercent: 12.5, ...memory, temperatureCelsius: -5, load1m: 0.5, uptimeS: 9 };
   const rates = { fps: 30, bitrateKbps: 900, framesDropped: 1 };
-  const camera = { id: "front", state: "lost", reason: "gone", encoder: "x264enc", ...rates };
+  const status = { state: "live", reason: "gone", sinceUs: 4, fault: "black" };
+  const camera = { id: "front", ...status, encoder: "x264enc", ...rates };
   const telemetry = { type: "telemetry", seq: 0, host, cameras: [camera] };
   assert.deepEqual(fromRobot(telemetry), telemetry);
 });
@@ -103,7 +106,27 @@ test("figures that are none count as zero, and an unknown state is no claim that
   const memory = { memoryUsedBytes: 0, memoryTotalBytes: 0 };
   assert.deepEqual(told.host, { cpuPercent: 0, ...memory, temperatureCelsius: null, load1m: 0, uptimeS: 0 });
   const rates = { fps: 0, bitrateKbps: 0, framesDropped: 0 };
-  assert.deepEqual(told.cameras, [{ id: "c", state: "starting", reason: "", encoder: "", ...rates }]);
+  const nothing = { reason: "", sinceUs: 0, fault: "", encoder: "" };
+  assert.deepEqual(told.cameras, [{ id: "c", state: "starting", ...nothing, ...rates }]);
+});
+
+test("the messages of the control channel", () => {
+  const lost = { type: "signal_lost", camera: "front", state: "stalled", reason: "why", sinceUs: 7 };
+  assert.deepEqual(parseControlMessage(bytes(JSON.stringify(lost))), lost);
+  assert.equal(fromControl({ ...lost, state: "live" }).state, "lost");
+  assert.equal(fromControl({ ...lost, state: "melted" }).state, "lost");
+  assert.equal(fromControl({ ...lost, camera: "" }), null);
+  const restored = { type: "signal_restored", camera: "front", lostUs: 9 };
+  assert.deepEqual(fromControl({ ...restored, more: 1 }), restored);
+  assert.deepEqual(fromControl({ type: "result", request: 1 }), { type: "result", request: 1, error: null });
+  const error = { code: "refused", details: "no" };
+  assert.deepEqual(fromControl({ type: "result", request: 1, error }), { type: "result", request: 1, error });
+  assert.equal(fromControl({ type: "result", request: -1 }), null);
+  const part = { type: "snapshot", request: 1, part: 0, parts: 2, jpeg: "/9g=" };
+  assert.deepEqual(fromControl({ ...part, camera: "front" }), part);
+  assert.equal(fromControl({ ...part, jpeg: "x".repeat(32 * 1024 + 1) }), null);
+  assert.equal(fromControl({ ...part, part: 0.5 }), null);
+  assert.equal(fromControl({ type: "telemetry", seq: 1 }), null);
 });
 
 test("numbers that would spoil the clock are dropped", () => {
@@ -159,6 +182,7 @@ test("no field's value makes a parser throw", () => {
         for (const message of [whole, nested]) {
           fromBroker(message);
           fromRobot(message);
+          fromControl(message);
         }
       }
     }
