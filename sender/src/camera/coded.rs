@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
-use gst_app::{AppLeakyType, AppSink, AppSinkCallbacks, AppSrc};
+use gst_app::{AppSink, AppSinkCallbacks, AppSrc};
 use rovercast_peer::start::{now, share_clock};
 use rovercast_protocol::codec::Codec;
 use tokio::runtime::Handle;
@@ -18,10 +18,6 @@ use crate::camera::launch::{self, Contexts};
 use crate::camera::output::{Feed, Output};
 use crate::camera::source::SourceEvent;
 use crate::config::CameraConfig;
-
-/// Access units that may wait for a decoder; of more the oldest go, and what it shows is torn until
-/// the next key frame.
-const WAITING_UNITS: u64 = 30;
 
 /// What an encoded source needs of its camera.
 pub struct CodedPlan {
@@ -102,11 +98,6 @@ impl CodedSource {
 
     /// From now on access units go to a decoder's entrance.
     pub fn decode_by(&self, entrance: AppSrc) {
-        entrance.set_leaky_type(AppLeakyType::Downstream);
-        entrance.set_max_buffers(WAITING_UNITS);
-        entrance.set_max_bytes(0);
-        entrance.set_is_live(true);
-        entrance.set_format(gst::Format::Time);
         *self.router.lock() = Way::Decoder(Some(entrance));
     }
 

@@ -88,7 +88,7 @@ pub fn obey_events(row: &'static Encoder, element: &gst::Element) {
         if let (true, Some(element)) = (due, element.upgrade()) {
             ask_directly(row, &element);
         }
-        gst::PadProbeReturn::Drop
+        gst::PadProbeReturn::Handled
     });
 }
 

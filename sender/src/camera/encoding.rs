@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gst::prelude::*;
-use gst_app::{AppLeakyType, AppSink, AppSinkCallbacks, AppSrc};
+use gst_app::{AppSink, AppSinkCallbacks, AppSrc};
 
 use crate::camera::counters::Counters;
 use crate::camera::encoder::{self, Encoder, Parameters};
@@ -52,12 +52,6 @@ impl Encoding {
         let input: AppSrc = launch::element(&pipeline, plan::FRAMES)?
             .downcast()
             .map_err(|_| "the encoder has no entrance")?;
-        // The newest frame wins: what waited longer would only be older.
-        input.set_leaky_type(AppLeakyType::Downstream);
-        input.set_max_buffers(1);
-        input.set_max_bytes(0);
-        input.set_is_live(true);
-        input.set_format(gst::Format::Time);
         let taken = counters.clone();
         if let Some(pad) = input.static_pad("src") {
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {

@@ -8,6 +8,10 @@ use crate::camera::plan::{ENTRANCE, STEREO_TAPS, quoted};
 use crate::camera::v4l2::Capture;
 use crate::config::{Control, Source};
 
+/// Access units that may wait for a decoder; of more the oldest go, and what it shows is torn until
+/// the next key frame.
+const WAITING_UNITS: u32 = 30;
+
 /// The beginning of a launch line, and where its pictures lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -111,7 +115,10 @@ pub fn raw(
 
 /// Pictures of an encoded stream, decoded by the best decoder that there is.
 pub fn decoder() -> Origin {
-    let launch = format!("appsrc name={ENTRANCE} ! decodebin caps=\"video/x-raw(ANY)\"");
+    let launch = format!(
+        "appsrc name={ENTRANCE} is-live=true format=time leaky-type=downstream max-bytes=0 \
+         max-buffers={WAITING_UNITS} ! decodebin caps=\"video/x-raw(ANY)\""
+    );
     Origin { launch, memory: Memory::System, size: None }
 }
 

@@ -73,7 +73,12 @@ fn download(memory: Memory) -> Option<&'static str> {
 pub fn encoding(row: &Encoder, parameters: Parameters, has: impl Fn(&str) -> bool) -> String {
     let Parameters { width, height, fps, .. } = parameters;
     [
-        format!("appsrc name={FRAMES} caps={}", quoted(&row.frame_caps(width, height, fps))),
+        // The newest frame wins: what waited longer would only be older.
+        format!(
+            "appsrc name={FRAMES} is-live=true format=time leaky-type=downstream max-bytes=0 \
+             max-buffers=1 caps={}",
+            quoted(&row.frame_caps(width, height, fps))
+        ),
         row.launch(parameters, has),
         format!("appsink name={UNITS} sync=false async=false"),
     ]

@@ -63,7 +63,8 @@ impl Seam {
             return;
         }
         let Some(input) = state.input.clone() else { return };
-        let Some(buffer) = sample.buffer_owned() else { return };
+        let Some(mut buffer) = sample.buffer_owned() else { return };
+        unmark(&mut buffer);
         self.counters.offered.fetch_add(1, Ordering::Relaxed);
         let caps = sample.caps_owned();
         if caps != state.caps {
@@ -85,11 +86,19 @@ impl Seam {
         };
         let mut buffer = buffer.copy();
         buffer.make_mut().set_pts(now());
+        unmark(&mut buffer);
         let _ = input.push_buffer(buffer);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A gap between frames is none between access units, where it would wait for a key frame.
+fn unmark(buffer: &mut gst::Buffer) {
+    if buffer.flags().contains(gst::BufferFlags::DISCONT) {
+        buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
     }
 }
 

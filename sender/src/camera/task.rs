@@ -619,7 +619,9 @@ impl Life {
     /// Where a stream is passed through, its first key frame takes the place of the slate, and of
     /// the encoder that made it.
     async fn look_at_slate(&mut self) {
-        if self.through.is_some_and(|feed| self.output.passes(feed)) && self.encoding.is_some() {
+        let live = self.supervisor.told() == CameraState::Live;
+        let passes = self.through.is_some_and(|feed| self.output.passes(feed));
+        if live && passes && self.encoding.is_some() {
             self.slate = None;
             self.stop_encoder().await;
         }

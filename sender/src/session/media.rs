@@ -159,7 +159,7 @@ fn limit_key_frames(payloader: &gst::Element) {
     pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
         let is_request = info.event().is_some_and(|event| gst_video::ForceKeyUnitEvent::is(event));
         let passes = || requests.lock().is_ok_and(|mut requests| requests.passes(now().into()));
-        if is_request && !passes() { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+        if is_request && !passes() { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
     });
 }
 

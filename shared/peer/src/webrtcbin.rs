@@ -147,6 +147,10 @@ pub(crate) fn post_events(
                 {
                     // The first picture does not wait to see whether packets come in order.
                     buffer.set_property("faststart-min-packets", 1u32);
+                    // A camera may pause, or give fewer pictures: a packet counts as missing when a
+                    // later one has come, not when it was expected by the pace of those before.
+                    // Taken for lost, it would be dropped when it comes, and a picture with it.
+                    buffer.set_property("rtx-next-seqnum", false);
                     let _ = tx.try_send(Said::JitterBuffer(ssrc, buffer.downgrade()));
                 }
                 None
