@@ -12,7 +12,7 @@ PROGRAMS := -p rovercast-signaling -p rovercast-sender -p rovercast-receiver
 # The viewer: its types, and the tests of its rules. Neither needs a browser.
 TYPES := tsc -p signaling/viewer/jsconfig.json
 RULES := node --test $(wildcard signaling/tests/viewer/*.test.mjs)
-SCRIPTS := config/lab/setup config/lab/demo .ci/run
+SCRIPTS := config/lab/setup config/lab/demo config/lab/v4l2 config/lab/v4l2-init .ci/run
 
 # CRATE:OTHER where the crate must not depend on the other, not even over a third; see
 # docs/architecture.md. What may depend directly on what is in deny.toml.
@@ -26,13 +26,13 @@ NEVER := \
 # All of it shares apt-get and the build folder: one at a time, even with -j.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint bench
+.PHONY: help demo build test lint bench lab-v4l2
 
 help: ## this list
 	@echo 'Rovercast. Debian packages that are missing are installed with apt-get, which needs root or'
 	@echo 'sudo, and Rust with rustup; nothing is installed when all is there.'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 demo: ## broker and robot here, to be seen in a browser, until Ctrl-C [PORT=8765]; the first build takes minutes
 	@echo 'demo: what is missing is installed (as root), then built; the first build takes minutes'
@@ -81,3 +81,9 @@ bench: ## joins, latency and viewers, measured on this computer; takes minutes, 
 	@$(SETUP) build run
 	$(CARGO) build $(LOCKED) --release --workspace --bins
 	$(CARGO) bench $(LOCKED) -p rovercast-e2e
+
+lab-v4l2: ## the sender with a real kernel's cameras, which fail, in QEMU; takes minutes
+	@echo 'lab-v4l2: what is missing is installed (as root), then built; all of it takes minutes'
+	@$(SETUP) build run
+	$(CARGO) build $(LOCKED) --workspace --bins
+	@config/lab/v4l2

@@ -56,7 +56,7 @@ enum Stats {
 }
 
 fn main() -> ExitCode {
-    rovercast_peer::start::limit_arenas();
+    rovercast_peer::start::set_environment();
     let arguments = Arguments::parse();
     rovercast_peer::start::log_to_stderr(&arguments.log_level);
     match run(arguments) {

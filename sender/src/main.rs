@@ -63,7 +63,7 @@ struct ProbeArguments {
 }
 
 fn main() -> ExitCode {
-    rovercast_peer::start::limit_arenas();
+    rovercast_peer::start::set_environment();
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::ProbeEncoder(wanted)) => probe_encoder(wanted),

@@ -4,5 +4,6 @@
 pub mod browser;
 pub mod figures;
 pub mod lab;
+pub mod vivid;
 pub mod watcher;
 pub mod wire;

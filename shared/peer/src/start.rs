@@ -38,23 +38,30 @@ const NEEDED: &[(&str, &str)] = &[
     ("rtph264depay", "gstreamer1.0-plugins-good"),
 ];
 
-/// The variable by which glibc limits its arenas.
-const ARENAS: &str = "MALLOC_ARENA_MAX";
+/// What libraries read from the environment, and only from there.
+const VARIABLES: [(&str, &str); 2] = [
+    // glibc gives threads arenas of their own, and each session brings a dozen threads: what they
+    // free stays scattered over all arenas, and the process grows with every viewer that comes and
+    // goes.
+    ("MALLOC_ARENA_MAX", "2"),
+    // GStreamer 1.22's v4l2src otherwise keeps a camera that was unplugged open for ever, with its
+    // memory; the kernel then gives the camera another number when it comes back.
+    ("GST_V4L2_FORCE_DRAIN", "1"),
+];
 
-/// Keeps the process small: the first thing to call in `main`.
+/// Keeps the process small and lets it let go of cameras: the first thing to call in `main`.
 ///
-/// glibc gives threads arenas of their own, and each session brings a dozen threads: what they free
-/// stays scattered over all arenas, and the process grows with every viewer that comes and goes.
-/// glibc reads its limit only when a process starts, so the program starts itself once more, as the
-/// same process. Whoever has set the variable has their way.
-pub fn limit_arenas() {
-    if cfg!(not(target_env = "gnu")) || std::env::var_os(ARENAS).is_some() {
+/// glibc reads its variable only when a process starts, so the program starts itself once more, as
+/// the same process. Whoever has set a variable has their way.
+pub fn set_environment() {
+    let missing = || VARIABLES.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+    let mut arguments = std::env::args_os();
+    if missing().next().is_none() {
         return;
     }
-    let mut arguments = std::env::args_os();
     if let (Ok(program), Some(name)) = (std::env::current_exe(), arguments.next()) {
-        // Comes back only when it fails; then the process is larger than it need be.
-        let _ = Command::new(program).arg0(name).args(arguments).env(ARENAS, "2").exec();
+        // Comes back only when it fails; then the process goes on as it is.
+        let _ = Command::new(program).arg0(name).args(arguments).envs(missing()).exec();
     }
 }
 
