@@ -273,10 +273,16 @@ fn passphrase(text: Secret) -> Result<Secret, String> {
 
 fn eye(source: Box<Source>) -> Result<Box<Source>, String> {
     match *source {
-        Source::Stereo { .. } | Source::Rtmp { .. } => {
-            Err("an eye of a stereo source is another stereo or rtmp source: use two cameras"
-                .to_owned())
-        }
-        _ => Ok(source),
+        Source::Test { .. }
+        | Source::V4l2 { format: V4l2Format::Auto | V4l2Format::Raw | V4l2Format::Mjpeg, .. }
+        | Source::Libcamera { .. }
+        | Source::Argus { .. }
+        | Source::Screen { .. }
+        | Source::Launch { .. } => Ok(source),
+        _ => Err(
+            "an eye of a stereo source must give raw pictures of its own: test, v4l2, libcamera, \
+             argus, screen or launch"
+                .to_owned(),
+        ),
     }
 }

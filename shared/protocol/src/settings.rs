@@ -90,16 +90,14 @@ fn problem(text: &str, rest: &str, range: &Range<usize>, error: &toml::de::Error
     Problem { line: Some(line), message: format!("`{source}`: {said}") }
 }
 
+/// Words in a line that may have a secret in it.
+const SECRETS: [&str; 7] =
+    ["credential", "secret", "password", "token", "passphrase", "key", "://"];
+
 /// A line as it may stand in a log.
 fn without_secret(line: &str) -> &str {
     match line.split_once('=') {
-        Some((key, _))
-            if ["credential", "secret", "password", "token"]
-                .iter()
-                .any(|secret| key.contains(secret)) =>
-        {
-            key.trim()
-        }
+        Some((key, _)) if SECRETS.iter().any(|secret| line.contains(secret)) => key.trim(),
         _ => line,
     }
 }
@@ -168,6 +166,8 @@ mod tests {
     fn secrets_are_not_repeated() {
         let found = problems("name = \"a\"\ncredential = \"hunter2\"\n");
         assert!(found[0].1.contains("credential") && !found[0].1.contains("hunter2"), "{found:?}");
+        let found = problems("name = \"a\"\nsource = { passphrase = \"hunter2\" }\n");
+        assert!(found[0].1.contains("source") && !found[0].1.contains("hunter2"), "{found:?}");
     }
 
     #[test]
