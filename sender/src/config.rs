@@ -287,16 +287,74 @@ mod tests {
         assert_eq!(camera.label(), "front");
     }
 
+    const REFERENCE: &str = include_str!("../../config/sender.toml");
+
     #[test]
     fn the_reference_config_equals_the_defaults() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/sender.toml");
-        let config = Config::load(&path).unwrap();
+        let config = Config::parse("sender.toml", REFERENCE).unwrap();
         assert_eq!(config.signaling, SignalingConfig::default());
         assert_eq!(config.sessions, SessionsConfig::default());
-        let camera = &config.camera[0];
-        assert_eq!((camera.width, camera.height), (default_width(), default_height()));
-        assert_eq!((camera.fps, camera.bitrate_kbps), (default_fps(), default_bitrate_kbps()));
-        assert_eq!(camera.encoder, default_encoder());
+        assert_eq!(config.control, ControlConfig::default());
+        let [camera] = &config.camera[..] else { panic!("{} cameras", config.camera.len()) };
+        let CameraConfig { id, label, source, .. } = camera.clone();
+        let smallest = Config::parse("s.toml", SMALLEST).unwrap().camera.remove(0);
+        assert_eq!(*camera, CameraConfig { id, label, source, ..smallest });
+    }
+
+    #[test]
+    fn the_reference_config_shows_everything() {
+        // What it shows as examples is right, too.
+        let examples = REFERENCE.replace("\n#: ", "\n");
+        let Config { robot: RobotConfig { id: _ }, signaling, sessions, control, camera } =
+            Config::parse("sender.toml", &examples).unwrap();
+        let (SignalingConfig { url: _ }, ControlConfig { socket }) = (signaling, control);
+        let SessionsConfig { max: _, control_cameras: _ } = sessions;
+        assert!(socket.is_some());
+        let CameraConfig {
+            id: _,
+            label,
+            source: _,
+            width: _,
+            height: _,
+            fps: _,
+            bitrate_kbps: _,
+            codec: _,
+            encoder: _,
+            enabled: _,
+            on_demand: _,
+            picture: PictureConfig { crop: _, rotate: _, flip: _, lens },
+            health: HealthConfig { check, after_s: _ },
+            controls,
+        } = camera[0].clone();
+        assert!(label.is_some() && lens.is_some() && check.is_some() && controls.len() == 2);
+        // What cannot be missing without notice above must stand there by its name.
+        for key in [
+            "url",
+            "max",
+            "control_cameras",
+            "width",
+            "height",
+            "fps",
+            "bitrate_kbps",
+            "codec",
+            "encoder",
+            "enabled",
+            "on_demand",
+            "crop",
+            "rotate",
+            "flip",
+            "after_s",
+        ] {
+            assert!(REFERENCE.contains(&format!("\n{key} = ")), "{key} is missing");
+        }
+        let kinds = camera.iter().skip(1).map(|camera| std::mem::discriminant(&camera.source));
+        assert_eq!(kinds.collect::<std::collections::HashSet<_>>().len(), source::KINDS.len());
+        for (name, keys) in source::KINDS.map(|kind| kind.keys()) {
+            let of_kind = |line: &&str| line.contains(&format!("type = \"{name}\""));
+            let example = examples.lines().rfind(of_kind).unwrap();
+            let whole = keys.iter().all(|key| example.contains(&format!("{key} = ")));
+            assert!(whole, "{keys:?} in {example}");
+        }
     }
 
     #[test]

@@ -13,9 +13,13 @@ use rovercast_sender::config::{CameraConfig, Config};
 const SENDER: &str = env!("CARGO_BIN_EXE_rovercast-sender");
 
 /// Programs that stand for a sender whose driver misbehaves. Each notes its process ids.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 4] = [
     ("hangs", "exec sleep 1000"),
     ("crashes", "kill -SEGV $$"),
+    (
+        "hangs-once",
+        "test \"$2\" != openh264enc || exec sleep 1000; printf '\\n{\"works\":{\"delay_frames\":0}}\\n'",
+    ),
     ("works", "printf 'Opening in BLOCKING MODE'; printf '\\n{\"works\":{\"delay_frames\":0}}\\n'"),
 ];
 
@@ -75,6 +79,23 @@ async fn a_trial_that_hangs_is_killed_at_the_limit() {
     let processes = processes("hangs", "x264enc.70");
     assert_eq!(processes.len(), 1);
     assert!(!Path::new("/proc").join(&processes[0]).exists(), "it is still there");
+}
+
+#[tokio::test]
+async fn what_is_known_waits_for_no_trial() {
+    let probe = Probe::new(programs().join("hangs-once"), None);
+    let probe = probe.with_limit(Duration::from_secs(600));
+    assert!(probe.choose(&camera(78, "x264enc", "h264")).await.is_ok());
+    let hanging = {
+        let probe = probe.clone();
+        tokio::spawn(async move { probe.choose(&camera(78, "openh264enc", "h264")).await })
+    };
+    while processes("hangs-once", "openh264enc.78").is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(probe.choose(&camera(78, "x264enc", "h264")).await.is_ok());
+    assert!(!hanging.is_finished());
+    hanging.abort();
 }
 
 #[tokio::test]

@@ -55,6 +55,16 @@ pub fn transform(
     elements.join(" ! ")
 }
 
+/// What brings pictures into plain memory; nothing where they are there.
+pub fn download(memory: Memory) -> &'static [&'static str] {
+    match memory {
+        Memory::System => &[],
+        Memory::Nvmm => &["nvvidconv", "video/x-raw,format=I420"],
+        Memory::Cuda => &["cudadownload"],
+        Memory::Va => &["vapostproc", "video/x-raw,format=NV12"],
+    }
+}
+
 /// One of the eight ways in which a picture can lie, after rotation and flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -265,14 +275,8 @@ impl Work {
 
     /// All in plain memory, whatever comes and whatever is wanted.
     fn software(&self, row: &Encoder, width: u32, height: u32) -> Vec<String> {
-        let download: &[&str] = match self.input.memory {
-            Memory::System => &[],
-            Memory::Nvmm => &["nvvidconv", "video/x-raw,format=I420"],
-            Memory::Cuda => &["cudadownload"],
-            Memory::Va => &["vapostproc", "video/x-raw,format=NV12"],
-        };
-        let mut elements: Vec<String> =
-            download.iter().map(|&element| element.to_owned()).collect();
+        let download = download(self.input.memory).iter();
+        let mut elements: Vec<String> = download.map(|&element| element.to_owned()).collect();
         elements.extend(self.processor_first(self.turn != Turn::None));
         elements.extend(["videoscale add-borders=true".to_owned(), "videoconvert".to_owned()]);
         let upload = match row.memory() {

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::camera::convert::{Installed, download};
 use crate::camera::encoder::{Converter, Memory, raw_caps};
 use crate::camera::plan::{ENTRANCE, STEREO_TAPS, quoted};
-use crate::camera::v4l2::Capture;
+use crate::camera::v4l2::{Capture, Chosen};
 use crate::config::{Control, Source};
 
 /// Access units that may wait for a decoder; of more the oldest go, and what it shows is torn until
@@ -39,12 +40,12 @@ pub struct Wanted<'a> {
 }
 
 /// The origin of a source that gives raw video. `capture` tells what a V4L2 device is to be asked
-/// for, `has` which elements are installed. None for sources that give encoded video.
+/// for. None for sources that give encoded video.
 pub fn raw(
     source: &Source,
     wanted: Wanted<'_>,
-    capture: impl Fn(&std::path::Path) -> Capture + Copy,
-    has: impl Fn(&str) -> bool + Copy,
+    capture: impl Fn(&std::path::Path) -> Chosen + Copy,
+    installed: &impl Installed,
 ) -> Option<Origin> {
     let Wanted { width, height, fps, .. } = wanted;
     let exact = Some((width, height));
@@ -62,13 +63,14 @@ pub fn raw(
         // host's clock stands.
         Source::File { path } => system(
             format!(
-                "filesrc location={} ! decodebin expose-all-streams=false caps=\"video/x-raw(ANY)\" \
-             ! clocksync sync-to-first=true",
-                quoted(&path.to_string_lossy())
+                "filesrc location={} ! decodebin expose-all-streams=false caps=\"video/x-raw(ANY)\"{} \
+                 ! clocksync sync-to-first=true",
+                quoted(&path.to_string_lossy()),
+                behind_decoder(installed),
             ),
             None,
         ),
-        Source::V4l2 { device, .. } => v4l2(device, capture(device), wanted, has),
+        Source::V4l2 { device, .. } => v4l2(device, capture(device), wanted, installed),
         Source::Libcamera { camera } => {
             let name = camera.iter().map(|camera| format!(" camera-name={}", quoted(camera)));
             let launch = format!("libcamerasrc{}", name.collect::<String>());
@@ -100,7 +102,7 @@ pub fn raw(
         }
         Source::Stereo { left, right } => {
             let eyes = [left, right]
-                .map(|eye| raw(eye, Wanted { width: width / 2, ..wanted }, capture, has));
+                .map(|eye| raw(eye, Wanted { width: width / 2, ..wanted }, capture, installed));
             let [Some(left), Some(right)] = eyes else { return None };
             system(stereo([left, right], wanted), exact)
         }
@@ -114,21 +116,30 @@ pub fn raw(
 }
 
 /// Pictures of an encoded stream, decoded by the best decoder that there is.
-pub fn decoder() -> Origin {
+pub fn decoder(installed: &impl Installed) -> Origin {
     let launch = format!(
         "appsrc name={ENTRANCE} is-live=true format=time leaky-type=downstream max-bytes=0 \
-         max-buffers={WAITING_UNITS} ! decodebin caps=\"video/x-raw(ANY)\""
+         max-buffers={WAITING_UNITS} ! decodebin caps=\"video/x-raw(ANY)\"{}",
+        behind_decoder(installed)
     );
     Origin { launch, memory: Memory::System, size: None }
 }
 
+/// What stands behind `decodebin`: a Jetson's decoders leave pictures in its own memory, those of
+/// others where they are wanted.
+fn behind_decoder(installed: &impl Installed) -> &'static str {
+    if installed.has_element("nvvidconv") { " ! nvvidconv ! video/x-raw,format=I420" } else { "" }
+}
+
 fn v4l2(
     device: &std::path::Path,
-    capture: Capture,
+    chosen: Chosen,
     wanted: Wanted<'_>,
-    has: impl Fn(&str) -> bool,
+    installed: &impl Installed,
 ) -> Option<Origin> {
-    let Wanted { width, height, fps, .. } = wanted;
+    let Chosen { capture, size } = chosen;
+    let fps = wanted.fps;
+    let (width, height) = size.unwrap_or((wanted.width, wanted.height));
     let controls = match extra_controls(wanted.controls) {
         controls if controls.is_empty() => String::new(),
         controls => format!(" extra-controls={}", quoted(&format!("c{controls}"))),
@@ -137,21 +148,20 @@ fn v4l2(
     let from = format!("v4l2src device={device} do-timestamp=true{controls}");
     // The nearest that the device has, in this order.
     let caps = |media: &str| {
-        quoted(&format!(
-            "{media},width={width},height={height},framerate={fps}/1;\
-             {media},width={width},height={height};{media}"
-        ))
+        let sized = format!("{media},width={width},height={height}");
+        let any = if size.is_none() { format!(";{media}") } else { String::new() };
+        quoted(&format!("{sized},framerate={fps}/1;{sized}{any}"))
     };
     match capture {
         Capture::Raw => Some(Origin {
             launch: format!("{from} ! capsfilter caps={}", caps("video/x-raw")),
             memory: Memory::System,
-            size: None,
+            size,
         }),
         Capture::Mjpeg => {
-            let (decoder, memory) = jpeg_decoder(wanted.converter, has);
+            let (decoder, memory) = jpeg_decoder(wanted.converter, installed);
             let launch = format!("{from} ! capsfilter caps={} ! {decoder}", caps("image/jpeg"));
-            Some(Origin { launch, memory, size: None })
+            Some(Origin { launch, memory, size })
         }
         Capture::H264 => None,
     }
@@ -159,14 +169,17 @@ fn v4l2(
 
 /// The decoder that leaves pictures where the encoder's converter takes them, or else the
 /// processor's.
-fn jpeg_decoder(converter: Converter, has: impl Fn(&str) -> bool) -> (&'static str, Memory) {
-    let (element, launch, memory) = match converter {
-        Converter::Nvvidconv => ("nvv4l2decoder", "nvv4l2decoder mjpeg=true", Memory::Nvmm),
-        Converter::V4l2 => ("v4l2jpegdec", "v4l2jpegdec", Memory::System),
-        Converter::Va => ("vajpegdec", "vajpegdec", Memory::Va),
-        Converter::Cuda | Converter::Software => ("jpegdec", "jpegdec", Memory::System),
-    };
-    if has(element) { (launch, memory) } else { ("jpegdec", Memory::System) }
+fn jpeg_decoder(converter: Converter, installed: &impl Installed) -> (&'static str, Memory) {
+    let has = |element: &str| installed.has_element(element);
+    match converter {
+        // On a Jetson Thor it is there, but decodes no JPEG.
+        Converter::Nvvidconv if installed.has_property("nvv4l2decoder", "mjpeg") => {
+            ("nvv4l2decoder mjpeg=true", Memory::Nvmm)
+        }
+        Converter::V4l2 if has("v4l2jpegdec") => ("v4l2jpegdec", Memory::System),
+        Converter::Va if has("vajpegdec") => ("vajpegdec", Memory::Va),
+        _ => ("jpegdec", Memory::System),
+    }
 }
 
 /// Both eyes in one picture. Each is stamped on its own, so that pictures of one moment meet.
@@ -174,8 +187,10 @@ fn stereo(eyes: [Origin; 2], wanted: Wanted<'_>) -> String {
     let Wanted { width, height, fps, .. } = wanted;
     let half = width / 2;
     let branches = eyes.iter().zip(STEREO_TAPS).enumerate().map(|(index, (eye, tap))| {
+        let plain: String =
+            download(eye.memory).iter().map(|element| format!(" ! {element}")).collect();
         format!(
-            "{} ! identity name={tap} silent=true ! videoconvert ! videoscale add-borders=true \
+            "{}{plain} ! identity name={tap} silent=true ! videoconvert ! videoscale add-borders=true \
              ! video/x-raw,format=I420,width={half},height={height},pixel-aspect-ratio=1/1 \
              ! queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0 \
              ! rovercast-stereo.sink_{index}  ",

@@ -4,8 +4,8 @@ use crate::camera::convert::{self, Input, Installed};
 use crate::camera::encoder::{Encoder, Memory, Parameters};
 use crate::camera::origin::{self, Origin, Wanted};
 use crate::camera::rectify::Rectification;
-use crate::camera::v4l2::Capture;
-use crate::config::{CameraConfig, Rotation};
+use crate::camera::v4l2::Chosen;
+use crate::config::{CameraConfig, Crop, Rotation};
 
 // Names that no launch fragment will have.
 
@@ -20,20 +20,28 @@ pub const FRAMES: &str = "rovercast-frames";
 /// The exit of an encoder.
 pub const UNITS: &str = "rovercast-units";
 
+/// The size that a source is asked for: what is left of it after crop and rotation is what viewers
+/// get, and nothing is scaled.
+pub fn captured_size(camera: &CameraConfig) -> (u32, u32) {
+    let CameraConfig { width, height, .. } = *camera;
+    let turned = matches!(camera.picture.rotate, Rotation::Quarter | Rotation::ThreeQuarters);
+    let (width, height) = if turned { (height, width) } else { (width, height) };
+    let Crop { left, right, top, bottom } = camera.picture.crop;
+    (width + left + right, height + top + bottom)
+}
+
 /// The origin of a camera's pictures, before anything is done to them; none where they come
 /// encoded.
 pub fn origin(
     camera: &CameraConfig,
     row: &Encoder,
-    capture: impl Fn(&std::path::Path) -> Capture + Copy,
+    capture: impl Fn(&std::path::Path) -> Chosen + Copy,
     installed: &impl Installed,
 ) -> Option<Origin> {
-    let CameraConfig { width, height, fps, .. } = *camera;
-    let turned = matches!(camera.picture.rotate, Rotation::Quarter | Rotation::ThreeQuarters);
-    let (width, height) = if turned { (height, width) } else { (width, height) };
+    let ((width, height), fps) = (captured_size(camera), camera.fps);
     let controls = &camera.controls;
     let wanted = Wanted { width, height, fps, converter: row.converter, controls };
-    origin::raw(&camera.source, wanted, capture, |element| installed.has_element(element))
+    origin::raw(&camera.source, wanted, capture, installed)
 }
 
 /// The launch line of a camera's source, from its origin to frames that this encoder takes.
@@ -47,7 +55,8 @@ pub fn source(
     let mut input = Input { memory: origin.memory, size: origin.size };
     let mut elements = vec![origin.launch.clone(), format!("identity name={TAP} silent=true")];
     if let Some(lens) = &camera.picture.lens {
-        elements.extend(download(origin.memory).map(str::to_owned));
+        let download = convert::download(origin.memory).iter();
+        elements.extend(download.map(|&element| element.to_owned()));
         elements.push(Rectification::new(lens).launch());
         input.memory = Memory::System;
     }
@@ -57,16 +66,6 @@ pub fn source(
         format!("appsink name={FRAMES} sync=false async=false"),
     ]);
     elements.join(" ! ")
-}
-
-/// What brings pictures into plain memory.
-fn download(memory: Memory) -> Option<&'static str> {
-    match memory {
-        Memory::System => None,
-        Memory::Nvmm => Some("nvvidconv ! video/x-raw,format=I420"),
-        Memory::Cuda => Some("cudadownload"),
-        Memory::Va => Some("vapostproc ! video/x-raw,format=NV12"),
-    }
 }
 
 /// The launch line of a camera's encoder. `has` tells which properties the installed one knows.

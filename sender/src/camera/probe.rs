@@ -44,9 +44,10 @@ const MOST_PRINTED: u64 = 64 * 1024;
 pub struct Probe {
     program: PathBuf,
     limit: Duration,
-    /// Held during a trial, too: a second one at the same time would make both slower, or fail where
-    /// the hardware takes one stream at a time.
     known: Arc<Mutex<Known>>,
+    /// Held during a trial: a second one at the same time would make both slower, or fail where the
+    /// hardware takes one stream at a time. What is known already waits for no trial.
+    trying: Arc<Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +69,8 @@ impl Probe {
     /// Reads the file. GStreamer must have been started.
     pub fn new(program: PathBuf, cache_folder: Option<&Path>) -> Self {
         let known = Known { cache: Cache::read(cache_folder), failures: HashMap::new() };
-        Self { program, limit: LIMIT, known: Arc::new(Mutex::new(known)) }
+        let (known, trying) = (Arc::new(Mutex::new(known)), Arc::default());
+        Self { program, limit: LIMIT, known, trying }
     }
 
     /// With another time limit for each trial.
@@ -80,15 +82,15 @@ impl Probe {
     /// names every candidate with what is wrong with it.
     pub async fn choose(&self, camera: &CameraConfig) -> Result<&'static Encoder, String> {
         let mut reasons = Vec::new();
-        let mut candidates = encoder::candidates(camera.codec, &camera.encoder).peekable();
-        while let Some(row) = candidates.next() {
+        let candidates: Vec<_> = encoder::candidates(camera.codec, &camera.encoder).collect();
+        for (index, &row) in candidates.iter().enumerate() {
             let reason = match self.try_encoder(row, camera).await {
                 Ok(()) => return Ok(row),
                 Err(reason) => reason,
             };
             // That a desktop has no Jetson's encoder is no news.
             if installed(row)
-                && let Some(next) = candidates.peek()
+                && let Some(next) = candidates[index + 1..].iter().find(|row| installed(row))
             {
                 tracing::warn!(
                     camera = %camera.id,
@@ -112,20 +114,25 @@ impl Probe {
         row.fits(width, height, fps)?;
         // The bitrate makes no difference to whether it works: it is not part of what is known.
         let trial = Trial { factory: row.factory.to_owned(), width, height, fps, bitrate_kbps: 0 };
+        if let Some(verdict) = self.known.lock().await.verdict(&trial) {
+            return verdict;
+        }
+        let _trying = self.trying.lock().await;
+        // Another camera may have tried it meanwhile.
+        if let Some(verdict) = self.known.lock().await.verdict(&trial) {
+            return verdict;
+        }
+        let outcome = self.run(&Trial { bitrate_kbps, ..trial.clone() }).await;
         let mut known = self.known.lock().await;
-        if known.cache.works(&trial) {
-            return Ok(());
-        }
-        if let Some(failure) = known.failure(&trial) {
-            return Err(failure.reason.clone());
-        }
-        match self.run(&Trial { bitrate_kbps, ..trial.clone() }).await {
+        match outcome {
             Ok(Verdict::Works { delay_frames }) => {
                 if delay_frames > 0 {
                     tracing::warn!("{} holds back {delay_frames} frames", row.factory);
                 }
                 known.failures.remove(&trial);
-                if let Some(unwritten) = known.cache.keep(&trial) {
+                let unwritten = known.cache.keep(&trial);
+                drop(known);
+                if let Some(unwritten) = unwritten {
                     // Whether it comes to the disk makes no difference to this run.
                     drop(spawn_blocking(move || unwritten.write()).await);
                 }
@@ -182,6 +189,14 @@ enum Unanswered {
 }
 
 impl Known {
+    /// What needs no trial any more.
+    fn verdict(&self, trial: &Trial) -> Option<Result<(), String>> {
+        if self.cache.works(trial) {
+            return Some(Ok(()));
+        }
+        self.failure(trial).map(|failure| Err(failure.reason.clone()))
+    }
+
     fn failure(&self, trial: &Trial) -> Option<&Failure> {
         let hung = |failure: &&Failure| failure.hung;
         let same = self.failures.get(trial);

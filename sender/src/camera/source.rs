@@ -16,7 +16,7 @@ use crate::camera::launch::{self, Contexts};
 use crate::camera::plan;
 use crate::camera::registry::Registry;
 use crate::camera::tap::{health_after, tap_frames};
-use crate::camera::v4l2::{self, Capture};
+use crate::camera::v4l2::{self, Capture, Chosen};
 use crate::camera::{origin, rectify};
 use crate::config::{CameraConfig, Source};
 
@@ -145,7 +145,8 @@ impl SourcePipeline {
 pub fn launch_line(camera: &CameraConfig, row: &Encoder) -> Result<String, String> {
     check_lens(camera)?;
     let captures = captures(camera)?;
-    let capture = |device: &Path| captures.get(device).copied().unwrap_or(Capture::Raw);
+    let any = Chosen { capture: Capture::Raw, size: None };
+    let capture = |device: &Path| captures.get(device).copied().unwrap_or(any);
     let origin = plan::origin(camera, row, capture, &Registry)
         .ok_or("its stream comes encoded: this is not how it is opened")?;
     Ok(plan::source(camera, row, &origin, &Registry))
@@ -154,7 +155,7 @@ pub fn launch_line(camera: &CameraConfig, row: &Encoder) -> Result<String, Strin
 /// The launch line that decodes a camera's stream, for this encoder. The error is for people.
 pub fn decoder_line(camera: &CameraConfig, row: &Encoder) -> Result<String, String> {
     check_lens(camera)?;
-    Ok(plan::source(camera, row, &origin::decoder(), &Registry))
+    Ok(plan::source(camera, row, &origin::decoder(&Registry), &Registry))
 }
 
 fn check_lens(camera: &CameraConfig) -> Result<(), String> {
@@ -165,17 +166,19 @@ fn check_lens(camera: &CameraConfig) -> Result<(), String> {
 }
 
 /// What the V4L2 devices of a camera are to be asked for.
-fn captures(camera: &CameraConfig) -> Result<HashMap<PathBuf, Capture>, String> {
-    let sources: Vec<&Source> = match &camera.source {
-        Source::Stereo { left, right } => vec![left, right],
-        source => vec![source],
+fn captures(camera: &CameraConfig) -> Result<HashMap<PathBuf, Chosen>, String> {
+    let (width, height) = plan::captured_size(camera);
+    let (sources, width): (Vec<&Source>, u32) = match &camera.source {
+        Source::Stereo { left, right } => (vec![left, right], width / 2),
+        source => (vec![source], width),
     };
     let mut captures = HashMap::new();
     for source in sources {
         if let Source::V4l2 { device, format } = source {
             let offered = v4l2::offered(device)?;
-            let wanted = (camera.width, camera.height, camera.fps);
-            captures.insert(device.clone(), v4l2::choose(*format, &offered, wanted)?);
+            let capture = v4l2::choose(*format, &offered, (width, height, camera.fps))?;
+            let size = v4l2::size(capture, &offered, (width, height));
+            captures.insert(device.clone(), Chosen { capture, size });
         }
     }
     Ok(captures)

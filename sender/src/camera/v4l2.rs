@@ -17,6 +17,15 @@ pub enum Capture {
     H264,
 }
 
+/// What is taken of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen {
+    /// In which form its pictures come.
+    pub capture: Capture,
+    /// Their size, where it is certain.
+    pub size: Option<(u32, u32)>,
+}
+
 /// Asks a device what it offers. Blocks while it opens. The error is for people.
 pub fn offered(device: &Path) -> Result<gst::Caps, String> {
     let source = gst::ElementFactory::make("v4l2src")
@@ -96,6 +105,39 @@ pub fn choose(
     }
 }
 
+/// The size that a device is asked for, of those that it offers in this form: the wanted one, or
+/// the next larger one of the same shape, which can be scaled in hardware; none where neither is.
+pub fn size(
+    capture: Capture,
+    offered: &gst::CapsRef,
+    (width, height): (u32, u32),
+) -> Option<(u32, u32)> {
+    let media = match capture {
+        Capture::Raw => "video/x-raw",
+        Capture::Mjpeg => "image/jpeg",
+        Capture::H264 => return None,
+    };
+    let wanted = gst::Caps::builder(media)
+        .field("width", width as i32)
+        .field("height", height as i32)
+        .build();
+    if offered.can_intersect(&wanted) {
+        return Some((width, height));
+    }
+    let side = |structure: &gst::StructureRef, name| {
+        structure.get::<i32>(name).ok().and_then(|pixels| u32::try_from(pixels).ok())
+    };
+    let same_shape = |(w, h): (u32, u32)| {
+        w > width && u64::from(w) * u64::from(height) == u64::from(h) * u64::from(width)
+    };
+    offered
+        .iter()
+        .filter(|structure| structure.name() == media)
+        .filter_map(|structure| Some((side(structure, "width")?, side(structure, "height")?)))
+        .filter(|&size| same_shape(size))
+        .min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +163,20 @@ mod tests {
         assert_eq!(chosen(V4l2Format::Auto, small), Ok(Capture::Raw), "scaled");
         assert!(chosen(V4l2Format::Auto, "video/x-h264").unwrap_err().contains("h264"));
         assert!(chosen(V4l2Format::Auto, "audio/x-raw").unwrap_err().contains("is it a camera"));
+    }
+
+    #[test]
+    fn the_size_is_the_wanted_one_or_can_be_scaled_to_it() {
+        gst::init().unwrap();
+        let offered = gst::Caps::from_str(USB).unwrap();
+        let of = |capture, wanted| size(capture, &offered, wanted);
+        assert_eq!(of(Capture::Raw, (640, 480)), Some((640, 480)));
+        assert_eq!(of(Capture::Raw, (320, 240)), Some((640, 480)));
+        assert_eq!(of(Capture::Mjpeg, (640, 360)), Some((1280, 720)));
+        assert_eq!(of(Capture::Mjpeg, (640, 480)), None, "of another shape");
+        assert_eq!(of(Capture::Raw, (1920, 1080)), None, "larger than any");
+        let any = gst::Caps::from_str("video/x-raw,width=[16,1920],height=[16,1080]").unwrap();
+        assert_eq!(size(Capture::Raw, &any, (321, 240)), Some((321, 240)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl PictureConfig {
     }
 }
 
-/// Pixels cut off: even, 0 to 8192.
+/// Pixels cut off: even, 0 to 8192. The camera is asked for pictures that are larger by them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Crop {

@@ -148,7 +148,7 @@ struct RawSource {
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum SourceType {
+pub(super) enum SourceType {
     Test,
     File,
     V4l2,
@@ -163,9 +163,26 @@ enum SourceType {
     Launch,
 }
 
+/// All of them.
+#[cfg(test)]
+pub(super) const KINDS: [SourceType; 12] = [
+    SourceType::Test,
+    SourceType::File,
+    SourceType::V4l2,
+    SourceType::Libcamera,
+    SourceType::Argus,
+    SourceType::Rtsp,
+    SourceType::Http,
+    SourceType::Srt,
+    SourceType::Rtmp,
+    SourceType::Screen,
+    SourceType::Stereo,
+    SourceType::Launch,
+];
+
 impl SourceType {
     /// Its name, and the keys that it takes.
-    fn keys(self) -> (&'static str, &'static [&'static str]) {
+    pub(super) fn keys(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Test => ("test", &["pattern"]),
             Self::File => ("file", &["path"]),

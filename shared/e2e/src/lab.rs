@@ -162,6 +162,22 @@ pub fn robot(folder: &Folder, config: &str, broker: &str) -> anyhow::Result<Prog
     Program::start("rovercast-sender", &["--config", &config, "--url", &url])
 }
 
+/// Starts a robot like [`robot`], with these variables in its environment, and with a folder for
+/// caches of its own: it knows nothing of what encoders others have found to work.
+pub fn robot_in(
+    environment: &[(String, String)],
+    folder: &Folder,
+    config: &str,
+    broker: &str,
+) -> anyhow::Result<Program> {
+    let config = folder.write("sender.toml", config)?;
+    let mut command = Command::new(program("rovercast-sender")?);
+    command.args(["--config", &config, "--url", &format!("ws://{broker}")]);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.env("XDG_CACHE_HOME", folder.path());
+    Program::spawn("rovercast-sender", command)
+}
+
 /// A folder of its own for a test, removed in the end.
 #[derive(Debug)]
 pub struct Folder(PathBuf);

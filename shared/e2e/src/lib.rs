@@ -2,6 +2,7 @@
 //! look at the pictures, and figures of processes.
 
 pub mod browser;
+pub mod control;
 pub mod figures;
 pub mod lab;
 pub mod vivid;

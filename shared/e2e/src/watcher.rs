@@ -33,6 +33,8 @@ pub struct Picture {
     pub contrast: f64,
     /// Width and height.
     pub size: (u32, u32),
+    /// How bright it is, in 8 rows of 8 places, from the upper left.
+    pub brightness: [f64; 64],
 }
 
 /// A receiver of a robot's cameras.
@@ -120,5 +122,21 @@ pub fn look(camera: &CameraId, sample: &gst::Sample) -> Option<Picture> {
     let mean = some.iter().sum::<f64>() / some.len() as f64;
     let contrast = some.iter().map(|sample| (sample - mean).abs()).sum::<f64>() / some.len() as f64;
     let size = (info.width(), info.height());
-    Some(Picture { camera: camera.clone(), at_us, clock, contrast, size })
+    let brightness = brightness(samples, stride, (width, height));
+    Some(Picture { camera: camera.clone(), at_us, clock, contrast, size, brightness })
+}
+
+/// The mean of some samples in each of 8 by 8 parts of a luma plane.
+fn brightness(samples: &[u8], stride: usize, (width, height): (usize, usize)) -> [f64; 64] {
+    std::array::from_fn(|part| {
+        let (column, row) = (part % 8, part / 8);
+        let lines = (row * height / 8..(row + 1) * height / 8).step_by(3);
+        let some = lines.flat_map(|line| {
+            let columns = (column * width / 8..(column + 1) * width / 8).step_by(3);
+            columns.filter_map(move |column| samples.get(line * stride + column))
+        });
+        let (sum, count) =
+            some.fold((0.0, 0.0), |(sum, count), &sample| (sum + f64::from(sample), count + 1.0));
+        if count > 0.0 { sum / count } else { 0.0 }
+    })
 }

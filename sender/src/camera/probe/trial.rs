@@ -1,6 +1,7 @@
 //! The trial of one encoder: a few frames through it, and a look at what comes out. It may hang or
 //! crash with the driver: it runs in a process of its own.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
@@ -57,20 +58,24 @@ const LOOK: Duration = Duration::from_millis(50);
 /// An encoder that holds back more frames than this is no use for driving.
 const MOST_DELAY: usize = 2;
 
-/// Tries an encoder. Blocks, perhaps for ever.
+/// Tries an encoder of the table. Blocks, perhaps for ever.
 pub fn run(trial: &Trial) -> Verdict {
-    match encode(trial) {
+    match ENCODERS.iter().find(|row| row.factory == trial.factory) {
+        Some(row) => run_row(row, trial),
+        None => Verdict::Fails(format!("{} is not known", trial.factory)),
+    }
+}
+
+/// Tries an encoder as this row drives it. Blocks, perhaps for ever.
+pub fn run_row(row: &'static Encoder, trial: &Trial) -> Verdict {
+    match encode(row, trial) {
         Ok(delay_frames) if delay_frames <= MOST_DELAY => Verdict::Works { delay_frames },
         Ok(delay_frames) => Verdict::Fails(format!("it holds back {delay_frames} frames")),
         Err(reason) => Verdict::Fails(reason),
     }
 }
 
-fn encode(trial: &Trial) -> Result<usize, String> {
-    let row = ENCODERS
-        .iter()
-        .find(|row| row.factory == trial.factory)
-        .ok_or_else(|| format!("{} is not known", trial.factory))?;
+fn encode(row: &'static Encoder, trial: &Trial) -> Result<usize, String> {
     row.fits(trial.width, trial.height, trial.fps)?;
     let bench = Bench::new(row, trial)?;
     let outcome = bench.start().and_then(|()| bench.feed(row));
@@ -87,6 +92,8 @@ struct Bench {
     width: u32,
     height: u32,
     interval: gst::ClockTime,
+    /// What the elements said first: what they say later only follows from it.
+    complaint: OnceCell<String>,
 }
 
 impl Bench {
@@ -120,6 +127,7 @@ impl Bench {
             height,
             interval: gst::ClockTime::SECOND / u64::from(fps.clamp(1, FASTEST)),
             pipeline,
+            complaint: OnceCell::new(),
         })
     }
 
@@ -205,6 +213,15 @@ impl Bench {
 
     /// What the elements said first.
     fn complaint(&self) -> Option<String> {
+        if self.complaint.get().is_none()
+            && let Some(heard) = self.hear()
+        {
+            let _ = self.complaint.set(heard);
+        }
+        self.complaint.get().cloned()
+    }
+
+    fn hear(&self) -> Option<String> {
         let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
         match message.view() {
             gst::MessageView::Error(error) => {

@@ -19,6 +19,9 @@ use crate::twin::{Behaviour, assemble};
 /// What stands for "automatic", in 1,000 bits per second.
 const AUTOMATIC_KBPS: u32 = 2000;
 
+/// More than this the software does not take.
+const MOST_KBPS: u32 = 102_400;
+
 /// The plugin whose libraries write to the program's standard output.
 const NOISY: &str = "nvvideo4linux2";
 
@@ -289,7 +292,7 @@ impl Encoder {
         let in_bits = self.bitrate_property().is_none_or(|p| p.unit.as_deref() == Some("bit/s"));
         let kbps = value.unwrap_or_default() / if in_bits { 1000 } else { 1 };
         match u32::try_from(kbps) {
-            Ok(kbps) if kbps > 0 => kbps.min(2_048_000),
+            Ok(kbps) if kbps > 0 => kbps.min(MOST_KBPS),
             _ => AUTOMATIC_KBPS,
         }
     }
@@ -414,7 +417,10 @@ impl Encoder {
         software.set_property("bitrate", self.bitrate_kbps());
         if self.codec == Codec::H265 {
             software.set_property("key-int-max", interval);
-            software.set_property("option-string", "scenecut=0:repeat-headers=1:pools=1");
+            // A key frame on request is one to join at, as the hardware makes it.
+            let joins = "min-keyint=1:open-gop=0";
+            let options = format!("scenecut=0:repeat-headers=1:pools=1:{joins}");
+            software.set_property("option-string", options);
         } else {
             software.set_property("key-int-max", interval as u32);
             software.set_property("vbv-buf-capacity", BUFFER_MS);

@@ -20,6 +20,9 @@ const SCALES_ONLY: &str = "cudascale";
 /// The properties that turn pictures.
 const TURNS: [&str; 2] = ["flip-method", "video-direction"];
 
+/// The properties that tell what stays of a picture: its edges, in pixels from the upper left.
+const CROP: [&str; 4] = ["left", "right", "top", "bottom"];
+
 /// Says of its pictures that they are of full range, unless it is told something else.
 const LIBCAMERA: &str = "libcamera";
 const FULL_RANGE: &str = "1:4:7:1";
@@ -43,6 +46,11 @@ pub(crate) fn build_converter(
     let entry: gst::Element = Label::new(Arc::new(entry)).upcast();
     let exit: gst::Element = Label::new(Arc::new(exit)).upcast();
     let mut chain = vec![entry.clone()];
+    if CROP.iter().all(|edge| face.property(edge).is_some()) {
+        let crop = make("videocrop")?;
+        chain.push(crop.clone());
+        crop_pictures(bin, &entry, &crop);
+    }
     let mut flip = None;
     if face.first_of(&TURNS).is_some() {
         let turning = make("videoflip")?;
@@ -58,6 +66,27 @@ pub(crate) fn build_converter(
     chain.push(exit.clone());
     assemble(bin, &chain, &[("sink", &entry), ("src", &exit)])?;
     Ok(Arc::new(Converter { face, bin: bin.upcast_ref::<gst::Element>().downgrade(), flip }))
+}
+
+/// Crops as the twin's properties say when pictures of another size come.
+fn crop_pictures(twin: &gst::Bin, entry: &gst::Element, crop: &gst::Element) {
+    let Some(pad) = entry.static_pad("src") else { return };
+    let (twin, crop) = (twin.downgrade(), crop.downgrade());
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
+            && let (Some(twin), Some(crop)) = (twin.upgrade(), crop.upgrade())
+            && let Some(picture) = caps.caps().structure(0)
+        {
+            let size = |side| picture.get::<i32>(side).unwrap_or_default();
+            let [left, right, top, bottom] = CROP.map(|edge| twin.property::<i32>(edge));
+            let beyond = |size: i32, edge: i32| if edge == 0 { 0 } else { (size - edge).max(0) };
+            crop.set_property("left", left);
+            crop.set_property("right", beyond(size("width"), right));
+            crop.set_property("top", top);
+            crop.set_property("bottom", beyond(size("height"), bottom));
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// Builds a camera.
@@ -83,7 +112,8 @@ pub(crate) fn build_source(
     let exit: gst::Element = Label::new(Arc::new(exit)).upcast();
     let camera = make("videotestsrc")?;
     camera.set_property("is-live", true);
-    camera.set_property_from_str("pattern", "ball");
+    // Something moves in it, and it looks another way however it is turned.
+    camera.set_property_from_str("pattern", "smpte");
     assemble(bin, &[camera.clone(), exit.clone()], &[("src", &exit)])?;
     bin.set_element_flags(gst::ElementFlags::SOURCE);
     let bin = bin.upcast_ref::<gst::Element>().downgrade();

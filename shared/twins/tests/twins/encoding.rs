@@ -150,9 +150,7 @@ fn rates_are_in_the_units_of_each_and_change_while_running() {
             .unwrap();
             // The rate control needs some frames to get there.
             let (before, after) = (bps(&reached.buffers[20..60]), bps(&reached.buffers[90..]));
-            // gstreamer-vaapi and the fact sheets promise no change at run time for that one.
-            let expected = if line.factory == "vaapih264enc" { 2_500_000 } else { 1_250_000 };
-            for (found, expected) in [(before, 2_500_000), (after, expected)] {
+            for (found, expected) in [(before, 2_500_000), (after, 1_250_000)] {
                 let range = expected * 7 / 10..expected * 13 / 10;
                 assert!(range.contains(&found), "{}: {found} for {expected}", line.factory);
             }
