@@ -8,3 +8,4 @@ pub mod control;
 pub mod fleet;
 pub mod session;
 pub mod telemetry;
+pub mod tools;

@@ -9,14 +9,15 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use rovercast_peer::link::check_url;
 use rovercast_sender::camera::probe::trial::{self, Trial, Verdict};
-use rovercast_sender::camera::probe::{self, Probe};
+use rovercast_sender::camera::probe::{self, Probe, cache};
+use rovercast_sender::tools::{check, devices, doctor, pipeline};
 use rovercast_sender::{app, config::Config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 /// Streams a robot's cameras and telemetry to viewers over WebRTC.
 #[derive(Debug, Parser)]
-#[command(name = "rovercast-sender", version)]
+#[command(name = "rovercast-sender", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// Something else to do than to stream.
     #[command(subcommand)]
@@ -38,6 +39,14 @@ struct Arguments {
 /// What else the program does.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Lists the cameras and encoders of this computer, having tried the encoders.
+    Devices(devices::Arguments),
+    /// Says what is wrong or doubtful in a config. Exits with 0 when it is usable, else with 2.
+    Check(check::Arguments),
+    /// Finds out why there is no picture. Exits with 0 when nothing is broken, else with 1.
+    Doctor(doctor::Arguments),
+    /// Prints a camera's pipeline as a command line to try it with.
+    Pipeline(pipeline::Arguments),
     /// Tries an encoder and prints the verdict as a line of JSON; the sender calls it by itself.
     #[command(name = probe::SUBCOMMAND, hide = true)]
     ProbeEncoder(ProbeArguments),
@@ -65,10 +74,47 @@ struct ProbeArguments {
 fn main() -> ExitCode {
     rovercast_peer::start::set_environment();
     let arguments = Arguments::parse();
-    match arguments.command {
-        Some(Command::ProbeEncoder(wanted)) => probe_encoder(wanted),
-        None => stream(arguments),
+    let Some(command) = arguments.command else { return stream(arguments) };
+    if let Command::ProbeEncoder(wanted) = command {
+        return probe_encoder(wanted);
     }
+    match tool(command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rovercast-sender: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a tool, and prints what it found.
+#[tokio::main(flavor = "current_thread")]
+async fn tool(command: Command) -> anyhow::Result<ExitCode> {
+    gst::init().context("GStreamer does not start")?;
+    // Nothing is remembered: tools find out how it is now.
+    let probe = Probe::new(std::env::current_exe()?, None);
+    let (text, code) = match command {
+        Command::Devices(wanted) => (devices::run(wanted, &probe).await?, ExitCode::SUCCESS),
+        Command::Pipeline(wanted) => {
+            let report = pipeline::run(wanted, &probe).await?;
+            let code = if report.complete { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            (report.text, code)
+        }
+        Command::Doctor(wanted) => {
+            let report = doctor::run(wanted, &probe).await?;
+            let code = if report.well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            (report.text, code)
+        }
+        Command::Check(wanted) => {
+            let report = check::run(&wanted);
+            let code = if report.usable { ExitCode::SUCCESS } else { ExitCode::from(2) };
+            (report.text, code)
+        }
+        Command::ProbeEncoder(_) => (String::new(), ExitCode::FAILURE),
+    };
+    // Whoever reads it may have seen enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(code)
 }
 
 /// Tries an encoder. The process ends by itself soon after the sender has stopped waiting, should
@@ -145,7 +191,7 @@ fn run(mut config: Config, file: PathBuf, serve: Option<SocketAddr>) -> anyhow::
             terminated.recv().await;
             stop_on_signal.send_replace(true);
         });
-        app::run(config, encoder_probe()?, reloads, stopped(stop)).await?;
+        app::run(config, probe()?, reloads, stopped(stop)).await?;
         if let Some(broker) = broker {
             broker.await?;
         }
@@ -156,12 +202,11 @@ fn run(mut config: Config, file: PathBuf, serve: Option<SocketAddr>) -> anyhow::
     outcome
 }
 
-/// What tries encoders: this program. What it finds is kept in the user's cache folder.
-fn encoder_probe() -> anyhow::Result<Probe> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
-    let home = || folder("HOME").map(|home| home.join(".cache"));
-    let cache = folder("XDG_CACHE_HOME").or_else(home).filter(|folder| folder.is_absolute());
+/// Tries encoders by processes of this same program, and remembers what works.
+fn probe() -> anyhow::Result<Probe> {
+    let program = std::env::current_exe().context("cannot find the program itself")?;
+    let folder = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = cache::folder(folder("XDG_CACHE_HOME"), folder("HOME"));
     Ok(Probe::new(program, cache.as_deref()))
 }
 

@@ -51,6 +51,33 @@ pub fn source(
     origin: &Origin,
     installed: &impl Installed,
 ) -> String {
+    let frames = frames(camera, row, origin, installed);
+    format!("{frames} ! appsink name={FRAMES} sync=false async=false")
+}
+
+/// A camera from its origin to access units in one launch line, to try it without the sender: a
+/// queue stands where frames pass from the source's pipeline to the encoder's. `encoder` is the
+/// encoder's part.
+pub fn whole(
+    camera: &CameraConfig,
+    row: &Encoder,
+    origin: &Origin,
+    encoder: &str,
+    installed: &impl Installed,
+) -> String {
+    let frames = frames(camera, row, origin, installed);
+    format!(
+        "{frames} ! queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0 \
+         ! {encoder} ! fakesink sync=false"
+    )
+}
+
+fn frames(
+    camera: &CameraConfig,
+    row: &Encoder,
+    origin: &Origin,
+    installed: &impl Installed,
+) -> String {
     let size = (camera.width, camera.height);
     let mut input = Input { memory: origin.memory, size: origin.size };
     let mut elements = vec![origin.launch.clone(), format!("identity name={TAP} silent=true")];
@@ -63,7 +90,6 @@ pub fn source(
     elements.extend([
         convert::transform(&camera.picture, row, size, input, installed),
         row.input_caps(size.0, size.1),
-        format!("appsink name={FRAMES} sync=false async=false"),
     ]);
     elements.join(" ! ")
 }

@@ -102,7 +102,8 @@ impl Probe {
         Err(format!("no encoder for {} works: {}", camera.codec, reasons.join("; ")))
     }
 
-    async fn try_encoder(
+    /// Whether this encoder works for a camera. The error is for people.
+    pub async fn try_encoder(
         &self,
         row: &'static Encoder,
         camera: &CameraConfig,
@@ -214,7 +215,7 @@ impl Known {
 }
 
 /// Whether GStreamer knows the encoder: looked up without loading its plugin.
-fn installed(row: &Encoder) -> bool {
+pub fn installed(row: &Encoder) -> bool {
     gst::ElementFactory::find(row.factory).is_some()
 }
 

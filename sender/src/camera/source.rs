@@ -12,12 +12,13 @@ use rovercast_protocol::telemetry::PictureFault;
 use crate::camera::convert::Installed;
 use crate::camera::counters::{Counters, Demand};
 use crate::camera::encoder::Encoder;
+use crate::camera::encoding::parameters;
 use crate::camera::launch::{self, Contexts};
-use crate::camera::plan;
+use crate::camera::origin::Origin;
 use crate::camera::registry::Registry;
 use crate::camera::tap::{health_after, tap_frames};
 use crate::camera::v4l2::{self, Capture, Chosen};
-use crate::camera::{origin, rectify};
+use crate::camera::{drive, origin, plan, rectify};
 use crate::config::{CameraConfig, Source};
 
 /// What a source reports while it runs.
@@ -143,13 +144,22 @@ impl SourcePipeline {
 /// The launch line of a camera's source. Blocks while devices are asked what they offer. The error
 /// is for people.
 pub fn launch_line(camera: &CameraConfig, row: &Encoder) -> Result<String, String> {
+    Ok(plan::source(camera, row, &origin_of(camera, row)?, &Registry))
+}
+
+/// A camera in one launch line, as [`plan::whole`] makes it; otherwise like [`launch_line`].
+pub fn whole_line(camera: &CameraConfig, row: &Encoder) -> Result<String, String> {
+    let encoder = drive::launch(row, parameters(camera))?;
+    Ok(plan::whole(camera, row, &origin_of(camera, row)?, &encoder, &Registry))
+}
+
+fn origin_of(camera: &CameraConfig, row: &Encoder) -> Result<Origin, String> {
     check_lens(camera)?;
     let captures = captures(camera)?;
     let any = Chosen { capture: Capture::Raw, size: None };
     let capture = |device: &Path| captures.get(device).copied().unwrap_or(any);
-    let origin = plan::origin(camera, row, capture, &Registry)
-        .ok_or("its stream comes encoded: this is not how it is opened")?;
-    Ok(plan::source(camera, row, &origin, &Registry))
+    plan::origin(camera, row, capture, &Registry)
+        .ok_or_else(|| "its stream comes encoded: this is not how it is opened".to_owned())
 }
 
 /// The launch line that decodes a camera's stream, for this encoder. The error is for people.

@@ -27,7 +27,7 @@ pub enum StartError {
 
 /// The elements that every session needs, with their packages. Without `nicesink` webrtcbin fails
 /// with nothing but "failed to request pad".
-const NEEDED: &[(&str, &str)] = &[
+pub const NEEDED: &[(&str, &str)] = &[
     ("webrtcbin", "gstreamer1.0-plugins-bad"),
     ("nicesink", "gstreamer1.0-nice"),
     ("dtlssrtpenc", "gstreamer1.0-plugins-bad"),
