@@ -110,6 +110,11 @@ impl Reports {
         Self(None)
     }
 
+    /// To whoever has the other end.
+    pub fn to(sender: SyncSender<Report>) -> Self {
+        Self(Some(sender))
+    }
+
     /// To standard output, by a thread of its own: a reader that stalls must not stall the media.
     pub fn to_stdout() -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel::<Report>(BACKLOG);
@@ -122,7 +127,7 @@ impl Reports {
                 }
             }
         })?;
-        Ok(Self(Some(sender)))
+        Ok(Self::to(sender))
     }
 
     /// Writes one; drops it when too many wait.

@@ -86,6 +86,12 @@ impl Plan {
     }
 }
 
+/// A copy of a frame, to draw slates over later: whoever holds the frame itself may hold a buffer of
+/// the device, too.
+pub fn keep(frame: &gst::Sample) -> Option<gst::Sample> {
+    copy(frame).map(|(buffer, _, caps)| sample(&buffer, &caps))
+}
+
 /// A copy of a frame that can be drawn on; none where its format or memory does not let us.
 fn copy(sample: &gst::Sample) -> Option<(gst::Buffer, VideoInfo, gst::Caps)> {
     let caps = sample.caps_owned()?;

@@ -75,7 +75,7 @@ impl CodedSource {
         });
         let CameraConfig { width, height, fps, .. } = plan.camera;
         let (origin, runtime) = (plan.origin.clone(), plan.runtime.clone());
-        let way = Mutex::new(Way::Through(Box::new(Inspector::new())));
+        let way = Mutex::new(Way::Through(Box::default()));
         let router = Arc::new(Router { plan, way });
         let (into, routed) = (pipeline.downgrade(), router.clone());
         let input = origin.open(Wanted { width, height, fps }, &runtime, move |pad, media| {

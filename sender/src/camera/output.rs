@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 use gst_utils::StreamProducer;
@@ -17,7 +17,7 @@ use crate::camera::counters::Counters;
 const WAITING: usize = 8;
 
 /// One that gives access units to an [`Output`]: an encoder, or a source whose stream is passed
-/// through. Later ones have greater numbers.
+/// through. Later ones have greater numbers; the first has 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Feed(pub u32);
 
@@ -42,10 +42,19 @@ impl FeedSwitch {
         }
         feed == self.active
     }
+
+    /// Nothing of this feed passes any more.
+    fn end(&mut self, feed: Feed) {
+        for role in [&mut self.active, &mut self.wanted] {
+            if *role == feed {
+                *role = Feed::default();
+            }
+        }
+    }
 }
 
 /// What happens when a viewer asks for a key frame. Called on a thread of GStreamer's.
-type OnKeyFrameWanted = Box<dyn Fn() + Send + Sync>;
+type OnKeyFrameWanted = Arc<dyn Fn() + Send + Sync>;
 
 struct State {
     switch: FeedSwitch,
@@ -91,10 +100,7 @@ impl Output {
         let inlet = gst::Pad::builder(gst::PadDirection::Src)
             .event_function(move |_, _, event| {
                 if gst_video::ForceKeyUnitEvent::is(&event) {
-                    let state = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(on_key_frame_wanted) = &state.on_key_frame_wanted {
-                        on_key_frame_wanted();
-                    }
+                    ask(&wanted);
                 }
                 true
             })
@@ -125,7 +131,7 @@ impl Output {
     pub fn expect(&self, feed: Feed, on_key_frame_wanted: impl Fn() + Send + Sync + 'static) {
         let mut state = self.lock();
         state.switch.wanted = feed;
-        state.on_key_frame_wanted = Some(Box::new(on_key_frame_wanted));
+        state.on_key_frame_wanted = Some(Arc::new(on_key_frame_wanted));
     }
 
     /// This feed takes over with its first key frame, should it ever begin. Nobody can ask it for key
@@ -136,9 +142,7 @@ impl Output {
 
     /// Asks for a key frame of whoever is expected to give one.
     pub fn request_key_frame(&self) {
-        if let Some(on_key_frame_wanted) = &self.lock().on_key_frame_wanted {
-            on_key_frame_wanted();
-        }
+        ask(&self.state);
     }
 
     /// The next key frame, when there is one. None when too many wait for it already.
@@ -157,9 +161,11 @@ impl Output {
         self.lock().switch.active == feed
     }
 
-    /// Nothing is to come for now.
-    pub fn expect_nothing(&self) {
-        self.lock().on_key_frame_wanted = None;
+    /// A feed was ended: what comes of it late passes no more.
+    pub fn end(&self, feed: Feed) {
+        let mut state = self.lock();
+        state.on_key_frame_wanted = None;
+        state.switch.end(feed);
     }
 
     /// Takes an access unit of a feed, on the thread that made it.
@@ -201,14 +207,26 @@ impl Output {
 
     /// Ends it.
     pub fn stop(&self) {
-        self.expect_nothing();
+        self.lock().on_key_frame_wanted = None;
         let _ = self.pipeline.set_state(gst::State::Null);
         let _ = self.inlet.set_active(false);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
+}
+
+/// Not locked while the encoder is asked: one that hangs must not hold up who pushes and watches.
+fn ask(state: &Mutex<State>) {
+    let on_key_frame_wanted = lock(state).on_key_frame_wanted.clone();
+    if let Some(on_key_frame_wanted) = on_key_frame_wanted {
+        on_key_frame_wanted();
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -225,6 +243,12 @@ mod tests {
         assert!(switch.passes(Feed(2), true));
         assert!(!switch.passes(Feed(1), true), "it is over");
         assert!(switch.passes(Feed(2), false));
+        switch.end(Feed(1));
+        assert!(switch.passes(Feed(2), false), "another was ended");
+        switch.end(Feed(2));
+        assert!(!switch.passes(Feed(2), true), "it was ended");
+        switch.wanted = Feed(3);
+        assert!(!switch.passes(Feed(2), true) && switch.passes(Feed(3), true));
     }
 
     #[test]

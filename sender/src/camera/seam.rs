@@ -87,6 +87,7 @@ impl Seam {
         let mut buffer = buffer.copy();
         buffer.make_mut().set_pts(now());
         unmark(&mut buffer);
+        self.counters.offered.fetch_add(1, Ordering::Relaxed);
         let _ = input.push_buffer(buffer);
     }
 

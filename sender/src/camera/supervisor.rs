@@ -13,6 +13,10 @@ pub const LOOK: Duration = Duration::from_millis(40);
 const STALL_FRAMES: u32 = 5;
 const SHORTEST_STALL: Duration = Duration::from_millis(160);
 
+/// The same of the time that its frames take in fact: in the dark many cameras are slower than
+/// they were asked to be.
+const STALL_REAL_FRAMES: u32 = 3;
+
 /// A camera that stays stalled for this long is closed and opened again.
 const GIVE_UP: Duration = Duration::from_secs(2);
 
@@ -66,8 +70,8 @@ pub enum Input {
     Opened,
     /// The source cannot be opened, or failed; says why.
     Failed(String),
-    /// The source is closed.
-    Closed,
+    /// The source is closed; so many frames have come since the camera exists.
+    Closed(u64),
     /// So many frames have come since the camera exists.
     Look(u64),
     /// Some device was plugged in.
@@ -113,8 +117,10 @@ pub struct Supervisor {
     at_once: bool,
     slate: bool,
     frames: u64,
-    /// When the last frame was seen, or the device was opened.
+    /// When the last frame was seen, or the device was opened or began to be.
     seen: Duration,
+    /// From frame to frame, of late.
+    pace: Duration,
     looked: Duration,
     backoff: Backoff,
 }
@@ -132,13 +138,14 @@ impl Supervisor {
             slate: false,
             frames: 0,
             seen: now,
+            pace: Duration::ZERO,
             looked: now,
             backoff: Backoff::new(FIRST_RETRY, SLOWEST_RETRY),
         };
         let mut commands = Vec::new();
         if enabled {
             this.enter(State::Starting, None, now);
-            this.open(&mut commands);
+            this.open(now, &mut commands);
         } else {
             this.show_slate(&mut commands);
         }
@@ -162,6 +169,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether viewers see a slate.
+    pub fn shows_slate(&self) -> bool {
+        self.slate
+    }
+
     /// Why it is not live.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
@@ -183,16 +195,21 @@ impl Supervisor {
             Input::Failed(reason) if matches!(self.device, Device::Opening | Device::Open) => {
                 self.lose(reason, now, &mut commands);
             }
-            Input::Closed => self.closed(now, random, &mut commands),
+            Input::Closed(frames) if self.device == Device::Closing => {
+                // Of these none is of the attempt to come.
+                self.frames = frames;
+                self.closed(now, random, &mut commands);
+            }
             Input::Look(frames) => self.look(frames, now, &mut commands),
             Input::DeviceAppeared => {
+                // It may not be ready at once.
+                self.backoff.reset();
                 if let State::Backoff { .. } = self.state {
                     self.open_again(now, &mut commands);
                 }
             }
             Input::Enable(true) if matches!(self.state, State::Off | State::Failed) => {
-                self.enter(State::Starting, None, now);
-                self.restart(&mut commands);
+                self.start_over(now, &mut commands);
             }
             Input::Enable(false) if self.state != State::Off => {
                 self.at_once = false;
@@ -200,7 +217,7 @@ impl Supervisor {
                 self.close(&mut commands);
                 self.show_slate(&mut commands);
             }
-            Input::NoEncoder(reason) => {
+            Input::NoEncoder(reason) if self.state != State::Off => {
                 self.at_once = false;
                 self.enter(State::Failed, Some(reason), now);
                 self.close(&mut commands);
@@ -208,12 +225,16 @@ impl Supervisor {
             Input::Changed(expected) => {
                 self.expected = expected;
                 if self.state != State::Off {
-                    self.enter(State::Starting, None, now);
-                    self.restart(&mut commands);
+                    self.start_over(now, &mut commands);
                 }
             }
-            // What comes late from a device that is being closed says nothing new.
-            Input::Opened | Input::Failed(_) | Input::Enable(_) => {}
+            // What comes late from a device that is being closed says nothing new, and one that is
+            // off needs no encoder.
+            Input::Opened
+            | Input::Failed(_)
+            | Input::Closed(_)
+            | Input::Enable(_)
+            | Input::NoEncoder(_) => {}
         }
         commands
     }
@@ -221,9 +242,9 @@ impl Supervisor {
     fn look(&mut self, frames: u64, now: Duration, commands: &mut Vec<Command>) {
         // After a pause of the whole process the camera gets its time again.
         let late = now.saturating_sub(self.looked).saturating_sub(2 * LOOK);
-        self.seen += late;
+        self.seen = (self.seen + late).min(now);
         self.looked = now;
-        let came = frames != self.frames;
+        let came = u32::try_from(frames.saturating_sub(self.frames)).unwrap_or(u32::MAX);
         self.frames = frames;
         if let State::Backoff { until } = self.state {
             if now >= until {
@@ -231,15 +252,24 @@ impl Supervisor {
             }
             return;
         }
+        let away = now.saturating_sub(self.seen);
         if self.device != Device::Open {
-            let slow = now.saturating_sub(self.since) > OPENING_UNNOTICED;
-            if self.state == State::Starting && slow && !self.slate {
+            let opens = self.device == Device::Opening;
+            if self.state == State::Starting && opens && away > OPENING {
+                // It goes on being opened, but viewers are to know.
+                let reason = format!("it does not open within {} s", OPENING.as_secs());
+                self.enter(State::Lost, Some(reason), now);
+                self.show_slate(commands);
+            } else if self.state == State::Starting && self.is_late(now) && !self.slate {
                 self.show_slate(commands);
             }
             return;
         }
-        if came {
+        if came > 0 {
             self.seen = now;
+            if matches!(self.state, State::Live | State::Stalled) {
+                self.pace = (self.pace * 3 + away / came) / 4;
+            }
             if self.state != State::Live {
                 self.backoff.reset();
                 self.enter(State::Live, None, now);
@@ -247,7 +277,6 @@ impl Supervisor {
             self.show_camera(commands);
             return;
         }
-        let away = now.saturating_sub(self.seen);
         match self.state {
             State::Live if away > self.stall() => {
                 let reason = format!("no picture for {} ms", self.stall().as_millis());
@@ -258,7 +287,8 @@ impl Supervisor {
                 self.lose(format!("no picture for {} s", away.as_secs()), now, commands);
             }
             State::Starting | State::Lost if self.expected.listens => {
-                if away > OPENING_UNNOTICED && self.reason.as_deref() != Some(WAITING) {
+                let due = away > OPENING_UNNOTICED || (self.is_late(now) && !self.slate);
+                if due && self.reason.as_deref() != Some(WAITING) {
                     self.reason = Some(WAITING.to_owned());
                     self.show_slate(commands);
                 }
@@ -267,15 +297,19 @@ impl Supervisor {
                 let reason = format!("no picture within {} s of opening it", OPENING.as_secs());
                 self.lose(reason, now, commands);
             }
-            State::Starting if away > OPENING_UNNOTICED && !self.slate => {
-                self.show_slate(commands);
-            }
+            State::Starting if self.is_late(now) && !self.slate => self.show_slate(commands),
             _ => {}
         }
     }
 
+    /// Whether a camera that starts has taken so long that viewers want to know.
+    fn is_late(&self, now: Duration) -> bool {
+        now.saturating_sub(self.since) > OPENING_UNNOTICED
+    }
+
     fn stall(&self) -> Duration {
-        (Duration::from_secs(1) * STALL_FRAMES / self.expected.fps.max(1)).max(SHORTEST_STALL)
+        let asked = Duration::from_secs(1) * STALL_FRAMES / self.expected.fps.max(1);
+        asked.max(self.pace * STALL_REAL_FRAMES).max(SHORTEST_STALL)
     }
 
     fn lose(&mut self, reason: String, now: Duration, commands: &mut Vec<Command>) {
@@ -287,7 +321,7 @@ impl Supervisor {
     fn closed(&mut self, now: Duration, random: f64, commands: &mut Vec<Command>) {
         self.device = Device::Closed;
         if std::mem::take(&mut self.at_once) {
-            self.open(commands);
+            self.open(now, commands);
         } else if self.state == State::Lost {
             // Viewers are told nothing new by this.
             self.state = State::Backoff { until: now + self.backoff.next(random) };
@@ -296,22 +330,29 @@ impl Supervisor {
 
     fn open_again(&mut self, now: Duration, commands: &mut Vec<Command>) {
         self.state = State::Lost;
-        self.seen = now;
-        self.open(commands);
+        self.open(now, commands);
     }
 
     /// Closes it where it is open, and opens it.
-    fn restart(&mut self, commands: &mut Vec<Command>) {
+    fn start_over(&mut self, now: Duration, commands: &mut Vec<Command>) {
+        self.enter(State::Starting, None, now);
+        self.backoff.reset();
+        if self.slate {
+            // It would tell of what is over.
+            self.show_slate(commands);
+        }
         if self.device == Device::Closed {
-            self.open(commands);
+            self.open(now, commands);
         } else {
             self.at_once = true;
             self.close(commands);
         }
     }
 
-    fn open(&mut self, commands: &mut Vec<Command>) {
+    fn open(&mut self, now: Duration, commands: &mut Vec<Command>) {
         self.device = Device::Opening;
+        self.seen = now;
+        self.pace = Duration::ZERO;
         commands.push(Command::Open);
     }
 
@@ -343,3 +384,6 @@ impl Supervisor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

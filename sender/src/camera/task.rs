@@ -11,7 +11,7 @@ use rovercast_protocol::telemetry::{CameraState, PictureFault};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::camera::card;
 use crate::camera::coded::{CodedPlan, CodedSource};
@@ -22,17 +22,19 @@ use crate::camera::inputs::streams::Origin;
 use crate::camera::launch::Contexts;
 use crate::camera::output::{Feed, Output};
 use crate::camera::probe::Probe;
+use crate::camera::pulse::Pulse;
 use crate::camera::seam::{Attempt, Seam};
 use crate::camera::source::{SourceEvent, SourcePipeline, SourcePlan};
 use crate::camera::supervisor::{Command, Expectations, Input, LOOK, Supervisor};
+use crate::camera::worker::{PATIENCE, Workers};
 use crate::config::{CameraConfig, Source};
 use crate::control::Change;
 
 /// A slate is sent so often: a viewer who joins sees it at once, and it costs next to nothing.
 const SLATE: Duration = Duration::from_millis(200);
 
-/// An encoder that takes frames and gives nothing for this long is started anew.
-const ENCODER_STUCK: Duration = Duration::from_secs(3);
+/// As many attempts that nobody waits for any more may be under way; then none is begun.
+const MAX_STRAGGLERS: usize = 4;
 
 /// Requests that may wait for the camera; of more the newest are refused.
 const REQUESTS: usize = 16;
@@ -107,13 +109,16 @@ impl Camera {
             attempt: 0,
             source: SourceSlot::Closed,
             contexts: Contexts::default(),
-            encoding: None,
+            encoding: Err("none was looked for yet".to_owned()),
             coded: coded_origin(&config.source),
             through: None,
+            last: None,
             feed: Feed::default(),
             slate: None,
             fault: None,
-            encoded: (0, Duration::ZERO),
+            pulse: Pulse::default(),
+            workers: Workers::default(),
+            stragglers: 0,
             stop: stop_rx.clone(),
         };
         let task = tokio::spawn(life.run(commands, requests_rx, events_rx, stop_rx));
@@ -210,7 +215,9 @@ impl Running {
             Self::Raw(pipeline) => pipeline.stop(),
             Self::Coded(source, decoder) => {
                 source.stop();
-                decoder.map(SourcePipeline::stop);
+                if let Some(decoder) = decoder {
+                    decoder.stop();
+                }
             }
         }
     }
@@ -223,13 +230,16 @@ enum SourceSlot {
         unwanted: bool,
     },
     Open(Running),
+    Closing,
 }
 
 /// What the camera's pipelines tell its task.
 enum Event {
-    Opened(Result<Running, String>),
+    Opened(Attempt, Result<Running, String>),
     Decoder(Attempt, Result<SourcePipeline, String>),
-    Closed,
+    /// It was to be closed while it was being opened, and is still not open.
+    StillOpening(Attempt),
+    Closed(Attempt),
     Source(Attempt, SourceEvent),
     EncoderFailed(Feed, String),
 }
@@ -247,16 +257,21 @@ struct Life {
     attempt: Attempt,
     source: SourceSlot,
     contexts: Contexts,
-    encoding: Option<Encoding>,
+    /// Or why there is none.
+    encoding: Result<Encoding, String>,
     /// What of an encoded source outlives an attempt.
     coded: Option<Arc<Origin>>,
     /// The feed of a source whose stream is passed through.
     through: Option<Feed>,
+    /// The last picture before the slate.
+    last: Option<gst::Sample>,
     feed: Feed,
     slate: Option<gst::Sample>,
     fault: Option<PictureFault>,
-    /// How much was encoded when last looked at, and when that or the need for it changed.
-    encoded: (u64, Duration),
+    pulse: Pulse,
+    workers: Workers,
+    /// Attempts that were left to themselves and have not ended.
+    stragglers: usize,
     stop: watch::Receiver<bool>,
 }
 
@@ -269,8 +284,9 @@ impl Life {
         mut stop: watch::Receiver<bool>,
     ) {
         if self.coded.is_none() {
-            self.need_encoder().await;
+            self.start_encoder().await;
         }
+        // Where there is no encoder, the attempt to open the source tells.
         if let Some(input) = self.carry_out(commands).await {
             self.handle(input).await;
         }
@@ -307,13 +323,13 @@ impl Life {
         self.tell();
         for command in commands {
             match command {
-                Command::Open => self.open(),
+                Command::Open => at_once = self.open(),
                 Command::Close => at_once = self.close(),
                 Command::ShowSlate => self.show_slate().await,
                 // Until the first key frame of a stream that is passed through the slate stays.
                 Command::ShowCamera if self.through.is_some() => {}
                 Command::ShowCamera => {
-                    self.slate = None;
+                    (self.slate, self.last) = (None, None);
                     self.seam.pass(self.attempt);
                 }
             }
@@ -322,7 +338,7 @@ impl Life {
     }
 
     fn tell(&self) {
-        let encoder = self.encoding.as_ref().map(|encoding| encoding.row().factory);
+        let encoder = self.encoding.as_ref().ok().map(|encoding| encoding.row().factory);
         let status = status_of(&self.supervisor, encoder, self.fault);
         let state_changed = self.status.borrow().state != status.state;
         if state_changed {
@@ -349,7 +365,17 @@ impl Life {
 
     // --- the source ---------------------------------------------------------------------------
 
-    fn open(&mut self) {
+    fn open(&mut self) -> Option<Input> {
+        if let (None, Err(reason)) = (&self.coded, &self.encoding) {
+            return Some(Input::NoEncoder(reason.clone()));
+        }
+        if let Some(reason) = self.workers.refusal() {
+            return Some(Input::Failed(reason));
+        }
+        if self.stragglers >= MAX_STRAGGLERS {
+            let reason = format!("{MAX_STRAGGLERS} attempts to open it have not ended yet");
+            return Some(Input::Failed(reason));
+        }
         self.attempt += 1;
         self.fault = None;
         let opening: Box<dyn FnOnce() -> Result<Running, String> + Send> = match self.coded.clone()
@@ -359,25 +385,31 @@ impl Life {
                 Box::new(|| CodedSource::start(plan).map(|source| Running::Coded(source, None)))
             }
             None => {
-                let Some(plan) = self.source_plan(false) else { return };
+                let plan = self.source_plan(false)?;
                 Box::new(|| SourcePipeline::start(plan).map(Running::Raw))
             }
         };
         self.source = SourceSlot::Opening { unwanted: false };
-        let events = self.events.clone();
+        let (attempt, events, workers) = (self.attempt, self.events.clone(), self.workers.clone());
         tokio::spawn(async move {
-            let opened = spawn_blocking(opening).await;
-            let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
-            let _ = events.send(Event::Opened(opened)).await;
+            // However long it takes: to connect may take minutes.
+            let opened = workers.run(Duration::MAX, opening, stop_late);
+            let event = Event::Opened(attempt, opened.await.unwrap_or_else(Err));
+            if let Err(unheard) = events.send(event).await
+                && let Event::Opened(_, opened) = unheard.0
+            {
+                let _ = workers.run(PATIENCE, || stop_late(opened), |()| ()).await;
+            }
         });
+        None
     }
 
     /// What opens a raw source, or the decoder of a coded one. None without an encoder.
     fn source_plan(&self, decodes: bool) -> Option<SourcePlan> {
-        let row = self.encoding.as_ref()?.row();
+        let row = self.encoding.as_ref().ok()?.row();
         let attempt = self.attempt;
         // A camera that was never lost needs no slate to be taken away first.
-        if self.slate.is_none() {
+        if !self.supervisor.shows_slate() {
             self.seam.pass(attempt);
         }
         let seam = self.seam.clone();
@@ -421,57 +453,99 @@ impl Life {
         tracing::info!(camera = %self.config.id, "the stream is decoded and encoded: {reason}");
         self.through = None;
         match &self.encoding {
-            Some(encoding) => encoding.feed_into(&self.output),
-            None => self.need_encoder().await,
+            Ok(encoding) => encoding.feed_into(&self.output),
+            Err(_) => self.start_encoder().await,
+        }
+        if let Err(reason) = &self.encoding {
+            return self.handle(Input::NoEncoder(reason.clone())).await;
         }
         let Some(plan) = self.source_plan(true) else { return };
-        let (attempt, events) = (self.attempt, self.events.clone());
+        let (attempt, events, workers) = (self.attempt, self.events.clone(), self.workers.clone());
         tokio::spawn(async move {
-            let opened = spawn_blocking(move || SourcePipeline::start(plan)).await;
-            let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
-            let _ = events.send(Event::Decoder(attempt, opened)).await;
+            let opened = workers.run(PATIENCE, || SourcePipeline::start(plan), stop_decoder_late);
+            let event = Event::Decoder(attempt, opened.await.unwrap_or_else(Err));
+            if let Err(unheard) = events.send(event).await
+                && let Event::Decoder(_, opened) = unheard.0
+            {
+                let _ = workers.run(PATIENCE, || stop_decoder_late(opened), |()| ()).await;
+            }
         });
     }
 
     async fn on_decoder(&mut self, attempt: Attempt, opened: Result<SourcePipeline, String>) {
-        match opened {
-            Err(reason) => self.handle(Input::Failed(reason)).await,
-            Ok(decoder) => match &mut self.source {
-                SourceSlot::Open(Running::Coded(source, slot)) if attempt == self.attempt => {
-                    if let Some(entrance) = decoder.entrance() {
-                        source.decode_by(entrance);
-                    }
-                    *slot = Some(decoder);
+        match (opened, &mut self.source) {
+            (Ok(decoder), SourceSlot::Open(Running::Coded(source, slot)))
+                if attempt == self.attempt =>
+            {
+                if let Some(entrance) = decoder.entrance() {
+                    source.decode_by(entrance);
                 }
-                // What it was for is gone.
-                _ => drop(spawn_blocking(move || decoder.stop()).await),
-            },
+                *slot = Some(decoder);
+            }
+            // What it was for is gone.
+            (Ok(decoder), _) => {
+                let _ = self.workers.run(PATIENCE, || decoder.stop(), |()| ()).await;
+            }
+            (Err(reason), _) if attempt == self.attempt => {
+                self.handle(Input::Failed(reason)).await;
+            }
+            (Err(_), _) => {}
         }
     }
 
     fn close(&mut self) -> Option<Input> {
-        match std::mem::replace(&mut self.source, SourceSlot::Closed) {
+        match std::mem::replace(&mut self.source, SourceSlot::Closing) {
             SourceSlot::Open(running) => self.free(running),
-            SourceSlot::Opening { .. } => self.source = SourceSlot::Opening { unwanted: true },
-            SourceSlot::Closed => return Some(Input::Closed),
+            SourceSlot::Opening { .. } => {
+                self.source = SourceSlot::Opening { unwanted: true };
+                let (events, attempt) = (self.events.clone(), self.attempt);
+                tokio::spawn(async move {
+                    sleep(PATIENCE).await;
+                    let _ = events.send(Event::StillOpening(attempt)).await;
+                });
+            }
+            SourceSlot::Closing => {}
+            SourceSlot::Closed => {
+                self.source = SourceSlot::Closed;
+                return Some(self.closed());
+            }
         }
         None
     }
 
-    fn free(&self, running: Running) {
+    /// Nobody holds the source any more.
+    fn closed(&self) -> Input {
+        Input::Closed(self.counters.seen.load(Ordering::Relaxed))
+    }
+
+    fn free(&mut self, running: Running) {
+        self.source = SourceSlot::Closing;
         let (events, camera) = (self.events.clone(), self.config.id.clone());
+        let (workers, attempt) = (self.workers.clone(), self.attempt);
         tokio::spawn(async move {
-            if spawn_blocking(move || running.stop()).await.is_err() {
-                tracing::error!(%camera, "closing the source panicked");
+            if let Err(reason) = workers.run(PATIENCE, || running.stop(), |()| ()).await {
+                tracing::error!(%camera, "closing the source: {reason}");
             }
-            let _ = events.send(Event::Closed).await;
+            let _ = events.send(Event::Closed(attempt)).await;
+        });
+    }
+
+    /// Ends what came of an attempt that nobody waits for any more.
+    fn stop_straggler(&mut self, opened: Result<Running, String>) {
+        self.stragglers = self.stragglers.saturating_sub(1);
+        let workers = self.workers.clone();
+        tokio::spawn(async move {
+            let _ = workers.run(PATIENCE, || stop_late(opened), |()| ()).await;
         });
     }
 
     async fn on_event(&mut self, event: Event) {
         match event {
-            Event::Opened(opened) => {
-                let unwanted = matches!(self.source, SourceSlot::Opening { unwanted: true });
+            Event::Opened(attempt, opened) => {
+                let unwanted = match self.source {
+                    SourceSlot::Opening { unwanted } if attempt == self.attempt => unwanted,
+                    _ => return self.stop_straggler(opened),
+                };
                 self.source = SourceSlot::Closed;
                 match opened {
                     Ok(running) if unwanted => self.free(running),
@@ -480,11 +554,29 @@ impl Life {
                         self.handle(Input::Opened).await;
                     }
                     // Where it is unwanted, this is the end that was waited for.
-                    Err(_) if unwanted => self.handle(Input::Closed).await,
+                    Err(_) if unwanted => self.handle(self.closed()).await,
                     Err(reason) => self.handle(Input::Failed(reason)).await,
                 }
             }
-            Event::Closed => self.handle(Input::Closed).await,
+            Event::StillOpening(attempt) => {
+                if attempt == self.attempt
+                    && let SourceSlot::Opening { unwanted: true } = self.source
+                {
+                    let camera = &self.config.id;
+                    tracing::warn!(%camera, "opening the source takes long: it is left to itself");
+                    self.stragglers += 1;
+                    self.source = SourceSlot::Closed;
+                    self.handle(self.closed()).await;
+                }
+            }
+            Event::Closed(attempt) => {
+                if attempt == self.attempt
+                    && let SourceSlot::Closing = self.source
+                {
+                    self.source = SourceSlot::Closed;
+                    self.handle(self.closed()).await;
+                }
+            }
             Event::Decoder(attempt, opened) => self.on_decoder(attempt, opened).await,
             Event::Source(attempt, _) if attempt != self.attempt => {}
             Event::Source(_, SourceEvent::NeedsDecoder(reason)) => self.open_decoder(&reason).await,
@@ -511,7 +603,7 @@ impl Life {
                 }
             }
             Event::EncoderFailed(feed, reason) => {
-                if self.encoding.as_ref().is_some_and(|encoding| encoding.feed() == feed) {
+                if self.encoding.as_ref().is_ok_and(|encoding| encoding.feed() == feed) {
                     self.restart_encoder(&reason).await;
                 }
             }
@@ -520,21 +612,33 @@ impl Life {
 
     // --- the encoder --------------------------------------------------------------------------
 
-    /// The camera fails when there is no encoder for it.
-    async fn need_encoder(&mut self) {
-        if let Err(reason) = self.start_encoder().await {
-            self.handle(Input::NoEncoder(reason)).await;
+    /// Finds an encoder that works, and starts it, or notes why there is none.
+    async fn start_encoder(&mut self) {
+        self.encoding = self.started_encoder().await;
+        if self.took_encoder() && self.supervisor.shows_slate() {
+            self.show_slate().await;
         }
     }
 
-    /// Finds an encoder that works, and starts it. The error is for people.
-    async fn start_encoder(&mut self) -> Result<(), String> {
+    /// Leads frames to a new encoder, where there is one.
+    fn took_encoder(&mut self) -> bool {
+        let Ok(encoding) = &self.encoding else { return false };
+        encoding.feed_into(&self.output);
+        self.seam.lead_to(Some(encoding.input().clone()));
+        // Those of before may be of another size or memory.
+        (self.slate, self.last) = (None, None);
+        true
+    }
+
+    async fn started_encoder(&mut self) -> Result<Encoding, String> {
         let (probe, mut stop) = (self.probe.clone(), self.stop.clone());
-        let chosen = tokio::select! {
-            chosen = probe.choose(&self.config) => chosen,
-            () = stopped(&mut stop) => return Ok(()),
+        if let Some(reason) = self.workers.refusal() {
+            return Err(reason);
+        }
+        let row = tokio::select! {
+            row = probe.choose(&self.config) => row?,
+            () = stopped(&mut stop) => return Err("the camera is being stopped".to_owned()),
         };
-        let row = chosen?;
         self.feed.0 += 1;
         let feed = self.feed;
         let (config, output, counters) =
@@ -543,44 +647,42 @@ impl Life {
         let on_end = move |reason| {
             let _ = events.try_send(Event::EncoderFailed(feed, reason));
         };
-        let started = spawn_blocking(move || {
-            Encoding::start(&config, row, feed, &output, &counters, &contexts, on_end)
-        });
-        let encoding = started
-            .await
-            .unwrap_or_else(|error| Err(error.to_string()))
-            .map_err(|reason| format!("{}: {reason}", row.factory))?;
-        encoding.feed_into(&self.output);
-        self.seam.lead_to(Some(encoding.input().clone()));
-        self.encoding = Some(encoding);
-        self.encoded.1 = now().into();
-        Ok(())
+        let start =
+            move || Encoding::start(&config, row, feed, &output, &counters, &contexts, on_end);
+        let stop_late = |started: Result<Encoding, String>| {
+            if let Ok(encoding) = started {
+                encoding.stop();
+            }
+        };
+        let started = self.workers.run(PATIENCE, start, stop_late).await.unwrap_or_else(Err);
+        started.map_err(|reason| format!("{}: {reason}", row.factory))
     }
 
     async fn stop_encoder(&mut self) {
         self.seam.lead_to(None);
-        self.output.expect_nothing();
-        if let Some(encoding) = self.encoding.take()
-            && spawn_blocking(move || encoding.stop()).await.is_err()
-        {
-            tracing::error!(camera = %self.config.id, "stopping the encoder panicked");
+        let encoding = std::mem::replace(&mut self.encoding, Err("it is being changed".to_owned()));
+        let Ok(encoding) = encoding else { return };
+        self.output.end(encoding.feed());
+        if let Err(reason) = self.workers.run(PATIENCE, || encoding.stop(), |()| ()).await {
+            tracing::error!(camera = %self.config.id, "stopping the encoder: {reason}");
         }
     }
 
     async fn restart_encoder(&mut self, reason: &str) {
         tracing::error!(camera = %self.config.id, "the encoder is started anew: {reason}");
         self.stop_encoder().await;
-        self.need_encoder().await;
+        self.start_encoder().await;
+        if let (None, Err(reason)) = (self.through, &self.encoding) {
+            self.handle(Input::NoEncoder(reason.clone())).await;
+        }
     }
 
     /// An encoder that hangs says nothing; that is seen by what does not come out of it.
     async fn look_at_encoder(&mut self) {
-        let (now, encoded) = (Duration::from(now()), self.counters.encoded.load(Ordering::Relaxed));
-        let taken = self.counters.taken.load(Ordering::Relaxed);
-        let idle = !self.demand.is_wanted() || self.supervisor.told() != CameraState::Live;
-        if encoded != self.encoded.0 || idle || taken == 0 || self.encoding.is_none() {
-            self.encoded = (encoded, now);
-        } else if now.saturating_sub(self.encoded.1) > ENCODER_STUCK {
+        let offered = self.counters.offered.load(Ordering::Relaxed);
+        let encoded = self.counters.encoded.load(Ordering::Relaxed);
+        if self.pulse.is_stuck(offered, encoded, now().into()) && self.encoding.is_ok() {
+            self.pulse = Pulse::default();
             self.restart_encoder("it takes frames and gives nothing").await;
         }
     }
@@ -588,30 +690,35 @@ impl Life {
     // --- the slate ----------------------------------------------------------------------------
 
     async fn show_slate(&mut self) {
-        let last = self.seam.cut();
-        match &self.encoding {
-            Some(encoding) => encoding.feed_into(&self.output),
-            None if self.coded.is_some() => {
-                if let Err(reason) = self.start_encoder().await {
-                    tracing::warn!(camera = %self.config.id, "no slate: {reason}");
-                }
-            }
-            None => {}
+        if let Some(last) = self.seam.cut() {
+            self.last = card::keep(&last);
         }
-        let Some(row) = self.encoding.as_ref().map(Encoding::row) else { return };
+        match &self.encoding {
+            Ok(encoding) if self.coded.is_some() => encoding.feed_into(&self.output),
+            Err(_) if self.coded.is_some() => {
+                self.encoding = self.started_encoder().await;
+                self.took_encoder();
+            }
+            _ => {}
+        }
+        let row = match &self.encoding {
+            Ok(encoding) => encoding.row(),
+            Err(reason) => {
+                return tracing::debug!(camera = %self.config.id, "no slate: {reason}");
+            }
+        };
         let card = card::Plan {
             camera: self.config.clone(),
             row,
             state: self.supervisor.told(),
             reason: self.supervisor.reason().unwrap_or_default().to_owned(),
-            // A slate of a slate would be no picture of the camera.
             age: Duration::from(now()).saturating_sub(self.supervisor.since()),
-            last: if self.slate.is_some() { None } else { last },
+            last: self.last.clone(),
         };
-        match spawn_blocking(move || card.draw()).await {
-            Ok(Ok(slate)) => self.slate = Some(slate),
-            Ok(Err(reason)) => tracing::warn!(camera = %self.config.id, "no slate: {reason}"),
-            Err(_) => tracing::error!(camera = %self.config.id, "drawing the slate panicked"),
+        let drawn = self.workers.run(PATIENCE, || card.draw(), drop).await.unwrap_or_else(Err);
+        match drawn {
+            Ok(slate) => self.slate = Some(slate),
+            Err(reason) => tracing::warn!(camera = %self.config.id, "no slate: {reason}"),
         }
         self.push_slate();
     }
@@ -621,7 +728,7 @@ impl Life {
     async fn look_at_slate(&mut self) {
         let live = self.supervisor.told() == CameraState::Live;
         let passes = self.through.is_some_and(|feed| self.output.passes(feed));
-        if live && passes && self.encoding.is_some() {
+        if live && passes && self.encoding.is_ok() {
             self.slate = None;
             self.stop_encoder().await;
         }
@@ -642,7 +749,7 @@ impl Life {
             Request::Change(change) => {
                 if let Some(bitrate_kbps) = change.bitrate_kbps {
                     self.config.bitrate_kbps = bitrate_kbps;
-                    if let Some(encoding) = &mut self.encoding
+                    if let Ok(encoding) = &mut self.encoding
                         && let Err(reason) = encoding.set_bitrate(bitrate_kbps)
                     {
                         tracing::warn!(camera = %self.config.id, "the bitrate stays: {reason}");
@@ -652,8 +759,8 @@ impl Life {
                     self.demand.set_fps(fps);
                 }
                 if let Some(enabled) = change.enabled {
-                    if enabled && self.encoding.is_none() && self.coded.is_none() {
-                        self.need_encoder().await;
+                    if enabled && self.encoding.is_err() && self.coded.is_none() {
+                        self.start_encoder().await;
                     }
                     self.handle(Input::Enable(enabled)).await;
                 }
@@ -672,34 +779,56 @@ impl Life {
         self.coded = coded_origin(&self.config.source);
         self.through = None;
         if self.coded.is_none() {
-            self.need_encoder().await;
+            self.start_encoder().await;
         }
-        if self.encoding.is_some() || self.coded.is_some() {
-            self.handle(Input::Enable(enabled)).await;
-            self.handle(Input::Changed(expectations(&self.config))).await;
-        }
+        // Where there is no encoder, the attempt to open the source tells.
+        self.handle(Input::Changed(expectations(&self.config))).await;
+        self.handle(Input::Enable(enabled)).await;
     }
 
-    /// Frees everything.
+    /// Frees everything, as far as it does not hang.
     async fn end(mut self, events: &mut mpsc::Receiver<Event>) {
         self.seam.cut();
-        let opening = matches!(self.source, SourceSlot::Opening { .. });
-        if let SourceSlot::Open(running) = std::mem::replace(&mut self.source, SourceSlot::Closed)
-            && spawn_blocking(move || running.stop()).await.is_err()
-        {
-            tracing::error!(camera = %self.config.id, "closing the source panicked");
+        if let Some(Input::Closed(_)) = self.close() {
+            return self.stop_encoder().await;
         }
-        while opening {
-            match events.recv().await {
-                Some(Event::Opened(Ok(running))) => {
-                    let _ = spawn_blocking(move || running.stop()).await;
+        let closed = async {
+            while let Some(event) = events.recv().await {
+                self.on_last_event(event);
+                if let SourceSlot::Closed = self.source {
                     break;
                 }
-                Some(Event::Opened(..)) | None => break,
-                Some(_) => {}
             }
+        };
+        if timeout(2 * PATIENCE, closed).await.is_err() {
+            tracing::error!(camera = %self.config.id, "the source is left behind: it hangs");
         }
         self.stop_encoder().await;
+    }
+
+    /// As [`Self::on_event`], of a camera that is only to be closed.
+    fn on_last_event(&mut self, event: Event) {
+        match event {
+            Event::Opened(attempt, Ok(running)) if attempt == self.attempt => self.free(running),
+            Event::Opened(attempt, Err(_)) | Event::Closed(attempt) if attempt == self.attempt => {
+                self.source = SourceSlot::Closed;
+            }
+            Event::Opened(_, opened) => self.stop_straggler(opened),
+            _ => {}
+        }
+    }
+}
+
+/// Ends what came of an attempt too late.
+fn stop_late(opened: Result<Running, String>) {
+    if let Ok(running) = opened {
+        running.stop();
+    }
+}
+
+fn stop_decoder_late(opened: Result<SourcePipeline, String>) {
+    if let Ok(decoder) = opened {
+        decoder.stop();
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 /// The longest that anything awaited may take: generous, since hosts are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -110,9 +110,16 @@ impl Program {
 
     /// Sends SIGINT, as Ctrl-C does, and waits for the end.
     pub fn interrupt(&mut self) -> anyhow::Result<ExitStatus> {
-        let pid = self.pid().to_string();
-        Command::new("kill").args(["-INT", &pid]).status()?;
+        self.signal("INT")?;
         self.wait()
+    }
+
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status()?;
+        ensure!(sent.success(), "{} takes no {name}", self.name);
+        Ok(())
     }
 
     /// Ends it as `kill -9` does.

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod control;
 pub mod figures;
 pub mod lab;
+pub mod source;
 pub mod vivid;
 pub mod watcher;
 pub mod wire;

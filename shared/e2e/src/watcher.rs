@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use gst_video::VideoFrameExt;
 use rovercast_peer::start::now_us;
+use rovercast_protocol::control::{SignalLost, SignalRestored};
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::pixelclock::{Luma, Reading};
 use rovercast_receiver::app::{self, Settings};
 use rovercast_receiver::output::Output;
-use rovercast_receiver::report::Reports;
+use rovercast_receiver::report::{Report, Reports};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -35,6 +36,17 @@ pub struct Picture {
     pub size: (u32, u32),
     /// How bright it is, in 8 rows of 8 places, from the upper left.
     pub brightness: [f64; 64],
+    /// Whether it has the warning tape of a slate along its upper edge.
+    pub tape: bool,
+}
+
+/// What a robot told of a camera's signal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// It is away.
+    Lost(SignalLost),
+    /// It is back.
+    Restored(SignalRestored),
 }
 
 /// A receiver of a robot's cameras.
@@ -43,6 +55,7 @@ pub struct Watcher {
     /// When it was started.
     pub started: Instant,
     pictures: mpsc::Receiver<Picture>,
+    signals: mpsc::Receiver<(i64, Signal)>,
     stop: watch::Sender<bool>,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -64,11 +77,12 @@ impl Watcher {
             jitter_buffer: Duration::from_millis(100),
         };
         let (stop, mut stopped) = watch::channel(false);
+        let (reports, signals) = signals();
         let started = Instant::now();
-        let task = tokio::spawn(app::run(settings, Reports::none(), async move {
+        let task = tokio::spawn(app::run(settings, reports, async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
-        Ok(Self { started, pictures, stop, task })
+        Ok(Self { started, pictures, signals, stop, task })
     }
 
     /// The next picture of any camera.
@@ -97,6 +111,16 @@ impl Watcher {
         }
     }
 
+    /// What is told next of any camera's signal, and when that came: on the clock of
+    /// [`Picture::at_us`].
+    pub async fn signal(&mut self) -> anyhow::Result<(i64, Signal)> {
+        match timeout(PATIENCE, self.signals.recv()).await {
+            Ok(Some(signal)) => Ok(signal),
+            Ok(None) => bail!("the receiver has ended"),
+            Err(_) => bail!("nothing told of a signal within {} s", PATIENCE.as_secs()),
+        }
+    }
+
     /// Forgets the pictures that wait.
     pub fn skip_waiting(&mut self) {
         while self.pictures.try_recv().is_ok() {}
@@ -107,6 +131,23 @@ impl Watcher {
         let _ = self.stop.send(true);
         self.task.await?
     }
+}
+
+/// Where a receiver's reports go, and what comes of those about signals.
+fn signals() -> (Reports, mpsc::Receiver<(i64, Signal)>) {
+    let (reports_tx, reports) = std::sync::mpsc::sync_channel(BACKLOG);
+    let (signals_tx, signals) = mpsc::channel(BACKLOG);
+    std::thread::spawn(move || {
+        for report in reports {
+            let signal = match report {
+                Report::SignalLost { signal, .. } => Signal::Lost(signal),
+                Report::SignalRestored { signal, .. } => Signal::Restored(signal),
+                Report::Camera(_) | Report::Telemetry { .. } => continue,
+            };
+            let _ = signals_tx.try_send((now_us(), signal));
+        }
+    });
+    (Reports::to(reports_tx), signals)
 }
 
 /// Looks at a decoded picture.
@@ -123,7 +164,8 @@ pub fn look(camera: &CameraId, sample: &gst::Sample) -> Option<Picture> {
     let contrast = some.iter().map(|sample| (sample - mean).abs()).sum::<f64>() / some.len() as f64;
     let size = (info.width(), info.height());
     let brightness = brightness(samples, stride, (width, height));
-    Some(Picture { camera: camera.clone(), at_us, clock, contrast, size, brightness })
+    let tape = has_tape(samples, stride, width, height);
+    Some(Picture { camera: camera.clone(), at_us, clock, contrast, size, brightness, tape })
 }
 
 /// The mean of some samples in each of 8 by 8 parts of a luma plane.
@@ -139,4 +181,13 @@ fn brightness(samples: &[u8], stride: usize, (width, height): (usize, usize)) ->
             some.fold((0.0, 0.0), |(sum, count), &sample| (sum + f64::from(sample), count + 1.0));
         if count > 0.0 { sum / count } else { 0.0 }
     })
+}
+
+/// Whether a picture has warning tape along its upper edge: bright and dark stripes, aslant.
+fn has_tape(samples: &[u8], stride: usize, width: usize, height: usize) -> bool {
+    let tape = (width.min(height) / 16).max(2);
+    let bright = |x: usize, y: usize| samples.get(y * stride + x).is_some_and(|&luma| luma > 96);
+    let pixels = (0..tape).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let right = pixels.filter(|&(x, y)| bright(x, y) == ((x + y) / (2 * tape)).is_multiple_of(2));
+    right.count() * 10 > tape * width * 9
 }

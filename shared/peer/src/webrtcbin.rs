@@ -147,9 +147,9 @@ pub(crate) fn post_events(
                 {
                     // The first picture does not wait to see whether packets come in order.
                     buffer.set_property("faststart-min-packets", 1u32);
-                    // A camera may pause, or give fewer pictures: a packet counts as missing when a
-                    // later one has come, not when it was expected by the pace of those before.
-                    // Taken for lost, it would be dropped when it comes, and a picture with it.
+                    // Else it guesses when the next packet is due, and after a pause of the camera
+                    // takes the first one for lost and throws it away. What is missing in between
+                    // is asked for again all the same, as soon as something newer comes.
                     buffer.set_property("rtx-next-seqnum", false);
                     let _ = tx.try_send(Said::JitterBuffer(ssrc, buffer.downgrade()));
                 }
