@@ -40,6 +40,10 @@ pub async fn run(
     mut reloads: mpsc::Receiver<Config>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let socket = match &config.control.socket {
+        Some(path) => Some(Socket::open(path).await?),
+        None => None,
+    };
     let (link, mut link_events) = Link::start(config.signaling.url.clone(), status(&config)?);
     let (changed_tx, mut changed) = watch::channel(());
     let fleet = Fleet::start(&config.camera, probe, changed_tx)?;
@@ -58,17 +62,14 @@ pub async fn run(
         telemetry_seq: 0,
         host: HostFigures::default(),
     };
+    app.publish_telemetry();
     let (stop_socket, socket_stopped) = oneshot::channel::<()>();
-    let socket = match &app.config.control.socket {
-        Some(path) => {
-            let socket = Socket::open(path).await?;
-            let (requests, telemetry) = (app.requests.clone(), app.telemetry.subscribe());
-            Some(tokio::spawn(socket.serve(requests, telemetry, async {
-                let _ = socket_stopped.await;
-            })))
-        }
-        None => None,
-    };
+    let socket = socket.map(|socket| {
+        let (requests, telemetry) = (app.requests.clone(), app.telemetry.subscribe());
+        tokio::spawn(socket.serve(requests, telemetry, async {
+            let _ = socket_stopped.await;
+        }))
+    });
     let mut host_figures = watch_host();
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -81,13 +82,14 @@ pub async fn run(
                 app.sessions.remove(&id);
             }
             Some(request) = requests.recv() => app.fleet.answer(request),
-            Some(config) = reloads.recv() => app.reload(config).await,
+            Some(config) = reloads.recv() => app.reload(config),
             Ok(()) = devices.changed() => app.fleet.device_appeared(),
             Ok(()) = changed.changed() => app.publish_telemetry(),
             _ = tick.tick() => {
                 let now = Instant::now();
                 app.host = host_figures.borrow_and_update().clone();
                 app.fleet.read_meters(now - last_tick);
+                app.fleet.free_retired();
                 last_tick = now;
                 app.publish_telemetry();
             }
@@ -224,24 +226,38 @@ impl App {
         self.sessions.insert(id, Session::start(plan));
     }
 
-    /// Takes another config. Sessions go on.
-    async fn reload(&mut self, config: Config) {
-        if config.robot != self.config.robot || config.signaling != self.config.signaling {
-            tracing::warn!("robot.id and signaling.url are taken when the sender starts again");
+    /// Takes another config. Sessions go on, but those with a camera whose codec is another: it was
+    /// agreed upon when they began, so that their viewers must ask for new ones.
+    fn reload(&mut self, config: Config) {
+        let config = self.reloadable(config);
+        let recoded = self.fleet.reload(&config.camera);
+        for session in self.sessions.values() {
+            if recoded.iter().any(|camera| session.carries(camera)) {
+                session.stop();
+            }
         }
-        let outcome = self.fleet.reload(&config.camera).await;
-        let config = Config {
-            robot: self.config.robot.clone(),
-            signaling: self.config.signaling.clone(),
-            ..config
-        };
-        match outcome.and_then(|()| status(&config)) {
+        match status(&config) {
             Ok(status) => self.link.set_status(status),
             Err(error) => tracing::error!("reloading: {error:#}"),
         }
         self.config = config;
         self.publish_telemetry();
         tracing::info!("the config is reloaded");
+    }
+
+    /// What of a config can be taken while the robot runs; the rest stays as it is.
+    fn reloadable(&self, config: Config) -> Config {
+        let Config { robot, signaling, control, .. } = &self.config;
+        let stays = [
+            ("robot.id", config.robot != *robot),
+            ("signaling.url", config.signaling != *signaling),
+            ("control.socket", config.control != *control),
+        ];
+        for (key, _) in stays.into_iter().filter(|(_, differs)| *differs) {
+            tracing::warn!("{key} stays as it is until the sender is started again");
+        }
+        let (robot, signaling, control) = (robot.clone(), signaling.clone(), control.clone());
+        Config { robot, signaling, control, ..config }
     }
 
     fn refuse(&self, session_id: SessionId, code: ErrorCode, details: &str) {

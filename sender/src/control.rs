@@ -3,6 +3,7 @@
 
 pub mod socket;
 
+use rovercast_protocol::control::{Refusal, RefusalCode};
 use rovercast_protocol::ids::CameraId;
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -17,9 +18,12 @@ pub struct Request {
     pub camera: CameraId,
     /// What is wanted of it.
     pub what: What,
-    /// Where the answer goes; an error is for people.
-    pub reply: oneshot::Sender<Result<Reply, String>>,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Answer>,
 }
+
+/// What came of a request.
+pub type Answer = Result<Reply, Refusal>;
 
 /// What is wanted of a camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub enum What {
 pub struct Change {
     /// What its encoder may spend, in units of 1,000 bits per second.
     pub bitrate_kbps: Option<u32>,
-    /// Frames per second, at most.
+    /// Frames per second, at most; no more than the config has it give.
     pub fps: Option<u32>,
     /// Whether it is on.
     pub enabled: Option<bool>,
@@ -60,13 +64,18 @@ impl Change {
     }
 }
 
-/// What came of a request.
+/// What there is when a request was carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// It is done.
     Done,
     /// The JPEG.
     Snapshot(Vec<u8>),
+}
+
+/// The refusal of what cannot be done, or not now. The details are for people.
+pub fn refused(details: impl Into<String>) -> Refusal {
+    Refusal { code: RefusalCode::Refused, details: details.into() }
 }
 
 #[cfg(test)]

@@ -1,31 +1,35 @@
 //! The robot's cameras together: started, reloaded, asked and told of, and stopped.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rovercast_protocol::control::{Refusal, RefusalCode};
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::telemetry::CameraFigures;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::timeout;
 
 use crate::camera::hotplug::Hotplug;
 use crate::camera::probe::Probe;
 use crate::camera::snapshot;
 use crate::camera::task::Camera;
 use crate::config::{CameraConfig, Source};
-use crate::control::{Reply, Request, What};
+use crate::control::{Answer, Reply, Request, What, refused};
 use crate::session::task::SessionCamera;
 use crate::telemetry::Meter;
 
-/// A key frame that is not there by then does not come.
-const SNAPSHOT: Duration = Duration::from_secs(5);
-
-const BUSY: &str = "the camera has too much to do: try again";
+/// Snapshots that may be under way at once; further ones are refused. Each decodes a picture.
+const SNAPSHOTS: usize = 4;
 
 /// The robot's cameras, in the order of the config.
 #[derive(Debug)]
 pub struct Fleet {
     cameras: Vec<(Camera, Meter)>,
+    /// Those that the config has no more, while sessions still carry them.
+    retired: Vec<(Camera, Meter)>,
+    /// Those that are being stopped: a device may take its time.
+    stopping: JoinSet<()>,
+    snapshots: Arc<Semaphore>,
     probe: Probe,
     changed: watch::Sender<()>,
     appeared: watch::Sender<()>,
@@ -41,6 +45,9 @@ impl Fleet {
     ) -> anyhow::Result<Self> {
         let mut this = Self {
             cameras: Vec::new(),
+            retired: Vec::new(),
+            stopping: JoinSet::new(),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
             probe,
             changed,
             appeared: watch::Sender::new(()),
@@ -115,6 +122,7 @@ impl Fleet {
                 stream: camera.stream().clone(),
                 demand: camera.demand.clone(),
                 status: camera.status.clone(),
+                claim: camera.claim(),
             })
             .collect()
     }
@@ -136,67 +144,89 @@ impl Fleet {
         let Request { camera: id, what, reply } = request;
         let Some((camera, _)) = self.cameras.iter().find(|(camera, _)| camera.config.id == id)
         else {
-            let _ = reply.send(Err(format!("the robot has no camera {id}")));
+            let details = format!("the robot has no camera {id}");
+            let _ = reply.send(Err(Refusal { code: RefusalCode::UnknownCamera, details }));
             return;
         };
-        let done = |accepted: bool| accepted.then_some(Reply::Done).ok_or_else(|| BUSY.to_owned());
-        let answer = match what {
-            What::Change(change) => done(camera.change(change)),
-            What::KeyFrame => done(camera.request_key_frame()),
+        match what {
+            What::Change(change) => camera.change(change, reply),
+            What::KeyFrame => drop(reply.send(camera.request_key_frame())),
             What::Snapshot => {
-                let key_frame = camera.key_frame();
-                tokio::spawn(async move {
-                    let picture = match timeout(SNAPSHOT, key_frame).await {
-                        Ok(Some(key_frame)) => spawn_blocking(move || snapshot::jpeg(&key_frame))
-                            .await
-                            .unwrap_or_else(|error| Err(error.to_string())),
-                        Ok(None) => Err(BUSY.to_owned()),
-                        Err(_) => Err("the camera gives no key frame".to_owned()),
-                    };
-                    let _ = reply.send(picture.map(Reply::Snapshot));
-                });
-                return;
+                let snapshot = self.snapshot(camera);
+                tokio::spawn(async move { reply.send(snapshot.await) });
             }
-        };
-        let _ = reply.send(answer);
+        }
+    }
+
+    fn snapshot(&self, camera: &Camera) -> impl Future<Output = Answer> + use<> {
+        let permit = self.snapshots.clone().try_acquire_owned();
+        let key_frame = permit.is_ok().then(|| camera.key_frame());
+        async move {
+            let busy = || refused("too many snapshots at once: try again");
+            let key_frame = key_frame.ok_or_else(busy)?.await?;
+            let jpeg = spawn_blocking(move || {
+                let _permit = permit;
+                snapshot::jpeg(&key_frame)
+            });
+            let jpeg = jpeg.await.unwrap_or_else(|error| Err(error.to_string()));
+            jpeg.map(Reply::Snapshot).map_err(refused)
+        }
     }
 
     /// Brings the cameras to another config. Those that stay the same go on untouched; those that
-    /// change keep their sessions, but where the codec is another.
-    pub async fn reload(&mut self, configs: &[CameraConfig]) -> anyhow::Result<()> {
+    /// change keep their sessions. Those that are no more are retired: sessions that carry them see
+    /// a slate. So is one whose codec is another, and a new one takes its place; returns these.
+    pub fn reload(&mut self, configs: &[CameraConfig]) -> Vec<CameraId> {
         let mut before = std::mem::take(&mut self.cameras);
-        let mut outcome = Ok(());
         for config in configs {
-            let same = |(camera, _): &(Camera, Meter)| {
+            let fits = |(camera, _): &(Camera, Meter)| {
                 camera.config.id == config.id && camera.config.codec == config.codec
             };
-            if let Some(index) = before.iter().position(same) {
-                let (mut camera, meter) = before.remove(index);
-                if camera.config != *config {
-                    tracing::info!(camera = %config.id, "the camera gets its new config");
-                    camera.reconfigure(config.clone()).await;
+            let kept = before.iter().position(fits).map(|index| before.remove(index));
+            let back = self.retired.iter().position(fits).filter(|_| kept.is_none());
+            let same = kept.as_ref().is_some_and(|(camera, _)| camera.config == *config);
+            match kept.or_else(|| back.map(|index| self.retired.remove(index))) {
+                Some((mut camera, meter)) => {
+                    if !same {
+                        tracing::info!(camera = %config.id, "the camera gets its new config");
+                        camera.reconfigure(config.clone());
+                    }
+                    self.cameras.push((camera, meter));
                 }
-                self.cameras.push((camera, meter));
-                continue;
-            }
-            tracing::info!(camera = %config.id, "a new camera");
-            match self.start_one(config.clone()) {
-                Ok(camera) => self.cameras.push((camera, Meter::default())),
-                Err(error) => outcome = Err(error),
+                None => {
+                    tracing::info!(camera = %config.id, "a new camera");
+                    match self.start_one(config.clone()) {
+                        Ok(camera) => self.cameras.push((camera, Meter::default())),
+                        Err(error) => tracing::error!(camera = %config.id, "{error:#}"),
+                    }
+                }
             }
         }
-        for (camera, _) in before {
+        let ids = self.ids();
+        let gone: Vec<CameraId> =
+            before.iter().map(|(camera, _)| camera.config.id.clone()).collect();
+        for (camera, meter) in before {
             tracing::info!(camera = %camera.config.id, "the camera is no more");
-            camera.stop().await;
+            camera.retire();
+            self.retired.push((camera, meter));
         }
         self.watch_devices();
-        outcome
+        gone.into_iter().filter(|id| ids.contains(id)).collect()
+    }
+
+    /// Stops those that are retired and in no session any more.
+    pub fn free_retired(&mut self) {
+        while self.stopping.try_join_next().is_some() {}
+        for (camera, _) in self.retired.extract_if(.., |(camera, _)| !camera.is_claimed()) {
+            self.stopping.spawn(camera.stop());
+        }
     }
 
     /// Stops all of them, side by side, within `ending`.
-    pub fn stop(self, ending: &mut JoinSet<()>) {
-        for (camera, _) in self.cameras {
+    pub fn stop(mut self, ending: &mut JoinSet<()>) {
+        for (camera, _) in self.cameras.into_iter().chain(self.retired) {
             ending.spawn(camera.stop());
         }
+        ending.spawn(async move { while self.stopping.join_next().await.is_some() {} });
     }
 }

@@ -66,7 +66,7 @@ impl Demand {
         self.fps.load(Ordering::Relaxed)
     }
 
-    /// Changes the same: 1 to 240.
+    /// Changes the same; at least 1.
     pub fn set_fps(&self, fps: u32) {
         self.fps.store(fps, Ordering::Relaxed);
     }

@@ -78,6 +78,8 @@ pub enum Input {
     DeviceAppeared,
     /// It is switched on or off.
     Enable(bool),
+    /// It is switched off for good; says why.
+    Retire(String),
     /// No encoder works for it; says why.
     NoEncoder(String),
     /// What it is asked for has changed, so that it must be opened anew.
@@ -211,12 +213,10 @@ impl Supervisor {
             Input::Enable(true) if matches!(self.state, State::Off | State::Failed) => {
                 self.start_over(now, &mut commands);
             }
-            Input::Enable(false) if self.state != State::Off => {
-                self.at_once = false;
-                self.enter(State::Off, None, now);
-                self.close(&mut commands);
-                self.show_slate(&mut commands);
+            Input::Enable(false) if self.state != State::Off || self.reason.is_some() => {
+                self.switch_off(None, now, &mut commands);
             }
+            Input::Retire(reason) => self.switch_off(Some(reason), now, &mut commands),
             Input::NoEncoder(reason) if self.state != State::Off => {
                 self.at_once = false;
                 self.enter(State::Failed, Some(reason), now);
@@ -305,6 +305,13 @@ impl Supervisor {
     /// Whether a camera that starts has taken so long that viewers want to know.
     fn is_late(&self, now: Duration) -> bool {
         now.saturating_sub(self.since) > OPENING_UNNOTICED
+    }
+
+    fn switch_off(&mut self, reason: Option<String>, now: Duration, commands: &mut Vec<Command>) {
+        self.at_once = false;
+        self.enter(State::Off, reason, now);
+        self.close(commands);
+        self.show_slate(commands);
     }
 
     fn stall(&self) -> Duration {

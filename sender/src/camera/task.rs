@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use gst_utils::StreamProducer;
 use rovercast_peer::start::now;
+use rovercast_protocol::control::Refusal;
 use rovercast_protocol::telemetry::{CameraState, PictureFault};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
@@ -28,7 +29,7 @@ use crate::camera::source::{SourceEvent, SourcePipeline, SourcePlan};
 use crate::camera::supervisor::{Command, Expectations, Input, LOOK, Supervisor};
 use crate::camera::worker::{PATIENCE, Workers};
 use crate::config::{CameraConfig, Source};
-use crate::control::Change;
+use crate::control::{Answer, Change, Reply, refused};
 
 /// A slate is sent so often: a viewer who joins sees it at once, and it costs next to nothing.
 const SLATE: Duration = Duration::from_millis(200);
@@ -58,13 +59,30 @@ pub struct Status {
     pub fault: Option<PictureFault>,
 }
 
+/// A key frame that is not there by then does not come.
+const KEY_FRAME: Duration = Duration::from_secs(5);
+
+const STOPPING: &str = "the camera is being stopped";
+
+const BUSY: &str = "the camera has too much to do: try again";
+
+/// What viewers are told of a camera that the config has no more.
+const REMOVED: &str = "removed from the robot's config";
+
+/// Where a key frame will come, once there is one.
+type Promise = Result<oneshot::Receiver<gst::Sample>, Refusal>;
+
 /// What is asked of a camera's task.
 enum Request {
-    Change(Change),
-    Reconfigure(Box<CameraConfig>),
+    Change(Change, oneshot::Sender<Answer>),
     KeyFrame,
+    KeyFrameOfCamera(oneshot::Sender<Promise>),
     DeviceAppeared,
 }
+
+/// Kept by whoever may still want a camera's stream: it goes on as long.
+#[derive(Debug, Clone)]
+pub struct Claim(Arc<()>);
 
 /// A camera: what the rest of the sender sees of it. Its stream goes on however often its source,
 /// its encoder or its config change.
@@ -80,6 +98,9 @@ pub struct Camera {
     pub status: watch::Receiver<Status>,
     output: Arc<Output>,
     requests: mpsc::Sender<Request>,
+    /// The newest config; none when it is no more.
+    wanted: watch::Sender<Option<Box<CameraConfig>>>,
+    claim: Claim,
     task: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
@@ -91,6 +112,7 @@ impl Camera {
         let output = Arc::new(Output::start(config.id.as_str(), &counters)?);
         let demand = Demand::new(!config.on_demand, config.fps);
         let (requests, requests_rx) = mpsc::channel(REQUESTS);
+        let (wanted, wanted_rx) = watch::channel(Some(Box::new(config.clone())));
         let (stop, stop_rx) = watch::channel(false);
         let (events, events_rx) = mpsc::channel(EVENTS);
         let enabled = config.enabled;
@@ -121,8 +143,9 @@ impl Camera {
             stragglers: 0,
             stop: stop_rx.clone(),
         };
-        let task = tokio::spawn(life.run(commands, requests_rx, events_rx, stop_rx));
-        Ok(Self { config, counters, demand, status, output, requests, task, stop })
+        let task = tokio::spawn(life.run(commands, requests_rx, wanted_rx, events_rx, stop_rx));
+        let claim = Claim(Arc::default());
+        Ok(Self { config, counters, demand, status, output, requests, wanted, claim, task, stop })
     }
 
     /// Its access units, for any number of sessions.
@@ -130,20 +153,41 @@ impl Camera {
         self.output.stream()
     }
 
-    /// Changes it. False when it has too much to do already.
-    pub fn change(&self, change: Change) -> bool {
-        self.requests.try_send(Request::Change(change)).is_ok()
+    /// Changes it, and says so, or why not.
+    pub fn change(&self, change: Change, reply: oneshot::Sender<Answer>) {
+        match self.requests.try_reserve() {
+            Ok(permit) => permit.send(Request::Change(change, reply)),
+            Err(_) => drop(reply.send(Err(refused(BUSY)))),
+        }
     }
 
-    /// Gives it another config, with the same id and codec; sessions go on.
-    pub async fn reconfigure(&mut self, config: CameraConfig) {
+    /// Gives it another config, with the same id and codec; sessions go on. What was changed at run
+    /// time is forgotten.
+    pub fn reconfigure(&mut self, config: CameraConfig) {
         self.config = config.clone();
-        let _ = self.requests.send(Request::Reconfigure(Box::new(config))).await;
+        self.wanted.send_replace(Some(Box::new(config)));
     }
 
-    /// Asks for a key frame. False when it has too much to do already.
-    pub fn request_key_frame(&self) -> bool {
-        self.requests.try_send(Request::KeyFrame).is_ok()
+    /// Closes its device for good, unless it is [reconfigured](Self::reconfigure). Viewers are told,
+    /// and see a slate.
+    pub fn retire(&self) {
+        self.wanted.send_replace(None);
+    }
+
+    /// A claim to its stream.
+    pub fn claim(&self) -> Claim {
+        self.claim.clone()
+    }
+
+    /// Whether anybody has a claim to its stream.
+    pub fn is_claimed(&self) -> bool {
+        Arc::strong_count(&self.claim.0) > 1
+    }
+
+    /// Asks for a key frame.
+    pub fn request_key_frame(&self) -> Answer {
+        let sent = self.requests.try_send(Request::KeyFrame);
+        sent.map(|()| Reply::Done).map_err(|_| refused(BUSY))
     }
 
     /// Tells it that some device was plugged in: it may be its own.
@@ -151,15 +195,25 @@ impl Camera {
         let _ = self.requests.try_send(Request::DeviceAppeared);
     }
 
-    /// The next key frame, once there is one; encoded for this if for nothing else. None when too
-    /// many wait for one already.
-    pub fn key_frame(&self) -> impl Future<Output = Option<gst::Sample>> + use<> {
+    /// The next key frame of what it sees, encoded for this if for nothing else. While it is not
+    /// live there is none: a slate is no picture of what it sees.
+    pub fn key_frame(&self) -> impl Future<Output = Result<gst::Sample, Refusal>> + use<> {
         let watching = self.demand.watch();
-        let key_frame = self.output.next_key_frame();
-        self.request_key_frame();
+        let (reply, promise) = oneshot::channel();
+        let asked = self.requests.try_send(Request::KeyFrameOfCamera(reply));
+        let status = self.status.clone();
         async move {
             let _watching = watching;
-            key_frame?.await.ok()
+            asked.map_err(|_| refused(BUSY))?;
+            let key_frame = timeout(KEY_FRAME, async {
+                let promised = promise.await.map_err(|_| refused(STOPPING))??;
+                promised.await.map_err(|_| refused(STOPPING))
+            });
+            let key_frame =
+                key_frame.await.map_err(|_| refused("the camera gives no key frame"))??;
+            // It may have been lost meanwhile.
+            seen(&status.borrow())?;
+            Ok(key_frame)
         }
     }
 
@@ -199,6 +253,20 @@ fn status_of(
         // A camera that gives no pictures has no wrong ones.
         fault: fault.filter(|_| supervisor.told() == CameraState::Live),
     }
+}
+
+/// Whether there is anything to see by a camera.
+fn seen(status: &Status) -> Result<(), Refusal> {
+    let state = match status.state {
+        CameraState::Live => return Ok(()),
+        CameraState::Starting => "is being opened",
+        CameraState::Stalled => "is stalled",
+        CameraState::Lost => "is lost",
+        CameraState::Off => "is off",
+        CameraState::Failed | CameraState::Unknown => "has failed",
+    };
+    let reason = status.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    Err(refused(format!("the camera {state}{reason}")))
 }
 
 /// A source that is open.
@@ -280,6 +348,7 @@ impl Life {
         mut self,
         commands: Vec<Command>,
         mut requests: mpsc::Receiver<Request>,
+        mut wanted: watch::Receiver<Option<Box<CameraConfig>>>,
         mut events: mpsc::Receiver<Event>,
         mut stop: watch::Receiver<bool>,
     ) {
@@ -295,6 +364,13 @@ impl Life {
             tokio::select! {
                 Some(event) = events.recv() => self.on_event(event).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
+                Ok(()) = wanted.changed() => {
+                    let newest = wanted.borrow_and_update().clone();
+                    match newest {
+                        Some(config) => self.reconfigure(*config).await,
+                        None => self.retire().await,
+                    }
+                }
                 _ = look.tick() => {
                     self.look_at_encoder().await;
                     self.look_at_slate().await;
@@ -746,27 +822,55 @@ impl Life {
         match request {
             Request::KeyFrame => self.output.request_key_frame(),
             Request::DeviceAppeared => self.handle(Input::DeviceAppeared).await,
-            Request::Change(change) => {
-                if let Some(bitrate_kbps) = change.bitrate_kbps {
-                    self.config.bitrate_kbps = bitrate_kbps;
-                    if let Ok(encoding) = &mut self.encoding
-                        && let Err(reason) = encoding.set_bitrate(bitrate_kbps)
-                    {
-                        tracing::warn!(camera = %self.config.id, "the bitrate stays: {reason}");
-                    }
-                }
-                if let Some(fps) = change.fps {
-                    self.demand.set_fps(fps);
-                }
-                if let Some(enabled) = change.enabled {
-                    if enabled && self.encoding.is_err() && self.coded.is_none() {
-                        self.start_encoder().await;
-                    }
-                    self.handle(Input::Enable(enabled)).await;
+            Request::KeyFrameOfCamera(reply) => {
+                let _ = reply.send(self.promise_key_frame());
+            }
+            Request::Change(change, reply) => {
+                let changed = self.change_rates(change).map_err(refused);
+                let done = changed.is_ok();
+                let _ = reply.send(changed.map(|()| Reply::Done));
+                if let Some(enabled) = change.enabled.filter(|_| done) {
+                    self.enable(enabled).await;
                 }
             }
-            Request::Reconfigure(config) => self.reconfigure(*config).await,
         }
+    }
+
+    fn promise_key_frame(&self) -> Promise {
+        seen(&self.status.borrow())?;
+        if self.slate.is_some() {
+            return Err(refused("the camera has no picture yet: try again"));
+        }
+        let promised = self.output.next_key_frame().ok_or_else(|| refused(BUSY))?;
+        self.output.request_key_frame();
+        Ok(promised)
+    }
+
+    /// The error is for people; nothing has changed then.
+    fn change_rates(&mut self, Change { bitrate_kbps, fps, .. }: Change) -> Result<(), String> {
+        if self.through.is_some() && (bitrate_kbps.is_some() || fps.is_some()) {
+            return Err("the camera's stream is passed on as it comes: change its rates at its \
+                        source"
+                .to_owned());
+        }
+        if let Some(bitrate_kbps) = bitrate_kbps {
+            if let Ok(encoding) = &mut self.encoding {
+                encoding.set_bitrate(bitrate_kbps)?;
+            }
+            self.config.bitrate_kbps = bitrate_kbps;
+        }
+        if let Some(fps) = fps {
+            // The encoder reckons with no more than the config's.
+            self.demand.set_fps(fps.min(self.config.fps));
+        }
+        Ok(())
+    }
+
+    async fn enable(&mut self, enabled: bool) {
+        if enabled && self.encoding.is_err() && self.coded.is_none() {
+            self.start_encoder().await;
+        }
+        self.handle(Input::Enable(enabled)).await;
     }
 
     async fn reconfigure(&mut self, config: CameraConfig) {
@@ -781,9 +885,22 @@ impl Life {
         if self.coded.is_none() {
             self.start_encoder().await;
         }
+        // The device is opened once. Where there is no encoder, the attempt to open it tells.
+        let changed = Input::Changed(expectations(&self.config));
+        let enable = Input::Enable(enabled);
+        let inputs = if enabled { [changed, enable] } else { [enable, changed] };
+        for input in inputs {
+            self.handle(input).await;
+        }
         // Where there is no encoder, the attempt to open the source tells.
         self.handle(Input::Changed(expectations(&self.config))).await;
         self.handle(Input::Enable(enabled)).await;
+    }
+
+    async fn retire(&mut self) {
+        self.handle(Input::Retire(REMOVED.to_owned())).await;
+        // Another camera may listen at the same port.
+        self.coded = None;
     }
 
     /// Frees everything, as far as it does not hang.

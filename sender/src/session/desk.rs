@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::camera::task::Status;
-use crate::control::{Change, Reply, Request, What};
+use crate::control::{self, Change, Reply, Request, What, refused};
 use crate::session::signal::Told;
 
 /// Requests of one viewer that may be under way, snapshots that are being sent included. Further
@@ -65,7 +65,7 @@ struct Watched {
 struct Answer {
     request: u32,
     camera: CameraId,
-    reply: Result<Reply, String>,
+    reply: control::Answer,
 }
 
 #[derive(Debug)]
@@ -167,8 +167,10 @@ impl Desk {
                 self.in_flight.spawn(async move {
                     let reply = match timeout(PATIENCE, reply).await {
                         Ok(Ok(reply)) => reply,
-                        Ok(Err(_)) => Err("the camera is being stopped".to_owned()),
-                        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+                        Ok(Err(_)) => Err(refused("the camera is being stopped")),
+                        Err(_) => {
+                            Err(refused(format!("no answer within {} s", PATIENCE.as_secs())))
+                        }
                     };
                     Answer { request, camera, reply }
                 });
@@ -181,9 +183,8 @@ impl Desk {
     fn submit(
         &self,
         message: ViewerMessage,
-    ) -> Result<oneshot::Receiver<Result<Reply, String>>, Refusal> {
+    ) -> Result<oneshot::Receiver<control::Answer>, Refusal> {
         let refuse = |code, details: &str| Refusal { code, details: details.to_owned() };
-        let refused = |details: &str| refuse(RefusalCode::Refused, details);
         let camera = message.camera().clone();
         let Some(requests) = &self.requests else {
             return Err(refuse(RefusalCode::NotAuthorised, NOT_AUTHORISED));
@@ -199,7 +200,7 @@ impl Desk {
             ViewerMessage::SetCamera(set) => {
                 let SetCamera { bitrate_kbps, fps, enabled, .. } = *set;
                 let change = Change { bitrate_kbps, fps, enabled };
-                What::Change(change.checked().map_err(|problem| refused(&problem))?)
+                What::Change(change.checked().map_err(refused)?)
             }
             ViewerMessage::KeyFrame(_) => What::KeyFrame,
             ViewerMessage::TakeSnapshot(_) => What::Snapshot,
@@ -213,17 +214,17 @@ impl Desk {
     }
 
     fn answered(&mut self, Answer { request, camera, reply }: Answer) {
-        let problem = match reply {
+        let error = match reply {
             Ok(Reply::Done) => None,
             Ok(Reply::Snapshot(jpeg)) if (1..=MAX_SNAPSHOT_BYTES).contains(&jpeg.len()) => {
                 return self.snapshots.push_back(Snapshot { request, camera, jpeg, next: 0 });
             }
-            Ok(Reply::Snapshot(jpeg)) => {
-                Some(format!("the snapshot has {} bytes, which cannot be sent", jpeg.len()))
-            }
-            Err(problem) => Some(problem),
+            Ok(Reply::Snapshot(jpeg)) => Some(refused(format!(
+                "the snapshot has {} bytes, which cannot be sent",
+                jpeg.len()
+            ))),
+            Err(refusal) => Some(refusal),
         };
-        let error = problem.map(|details| Refusal { code: RefusalCode::Refused, details });
         self.answers.push_back(Outcome { request, error });
     }
 }

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::camera::counters::Demand;
-use crate::camera::task::Status;
+use crate::camera::task::{Claim, Status};
 use crate::control::Request;
 use crate::session::desk::Desk;
 use crate::session::media::SentTrack;
@@ -49,6 +49,7 @@ pub enum Signal {
 /// A session that runs.
 #[derive(Debug)]
 pub struct Session {
+    cameras: Vec<CameraId>,
     signals: mpsc::Sender<Signal>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -67,6 +68,8 @@ pub struct SessionCamera {
     pub demand: Arc<Demand>,
     /// How it is.
     pub status: watch::Receiver<Status>,
+    /// Kept for as long as the session may want the stream.
+    pub claim: Claim,
 }
 
 /// What a session is made of.
@@ -94,8 +97,9 @@ impl Session {
     pub fn start(plan: SessionPlan) -> Self {
         let (signals, signals_rx) = mpsc::channel(SIGNALS);
         let (stop, stop_rx) = watch::channel(false);
+        let cameras = plan.cameras.iter().map(|camera| camera.id.clone()).collect();
         let task = tokio::spawn(run(plan, signals_rx, stop_rx));
-        Self { signals, stop, task }
+        Self { cameras, signals, stop, task }
     }
 
     /// Passes on what the viewer said. One that says more than can be taken loses its session.
@@ -104,6 +108,11 @@ impl Session {
             tracing::warn!("a viewer floods its session, which ends");
             self.stop();
         }
+    }
+
+    /// Whether it carries this camera.
+    pub fn carries(&self, camera: &CameraId) -> bool {
+        self.cameras.contains(camera)
     }
 
     /// Asks it to end; it reports when it has.
@@ -147,6 +156,7 @@ async fn run(plan: SessionPlan, signals: mpsc::Receiver<Signal>, mut stop: watch
         plan;
     let statuses: Vec<_> =
         cameras.iter().map(|camera| (camera.id.clone(), camera.status.clone())).collect();
+    let _claims: Vec<Claim> = cameras.iter().map(|camera| camera.claim.clone()).collect();
     let desk = Desk::new(statuses, control_cameras.then_some(requests));
     let made = tokio::task::spawn_blocking({
         let name = id.to_string();

@@ -1,54 +1,113 @@
-//! A robot's control socket, as a program on the robot uses it.
+//! A program on the robot that uses its control socket, byte by byte.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::lab::PATIENCE;
 
-/// Asks for something; returns what came back, which is nothing where all there is to say is that
-/// it is done. A refusal is an error.
-pub fn ask(socket: &Path, method: &str, path: &str, body: &str) -> anyhow::Result<Vec<u8>> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: robot\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut said = Vec::new();
-    stream.read_to_end(&mut said)?;
-    let end = said.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("no HTTP")?;
-    let (head, body) = (String::from_utf8_lossy(&said[..end]), said[end + 4..].to_vec());
-    ensure!(head.starts_with("HTTP/1.1 2"), "{head}: {}", String::from_utf8_lossy(&body));
-    Ok(body)
+/// What the robot answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The head, in lower case.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
-/// The figures of a camera, as soon as `fits` says so of them.
-pub async fn figures(
-    socket: &Path,
-    camera: &str,
-    fits: impl Fn(&Value) -> bool,
-) -> anyhow::Result<Value> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        // The sender may only just have started.
-        let told = ask(socket, "GET", "/telemetry", "").and_then(|told| of(&told, camera));
-        match told {
-            Ok(told) if fits(&told) => return Ok(told),
-            _ if Instant::now() > deadline => bail!("not as it should be: {told:?}"),
-            _ => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> anyhow::Result<Value> {
+        serde_json::from_slice(&self.body).with_context(|| format!("no JSON in {self:?}"))
     }
 }
 
-fn of(telemetry: &[u8], camera: &str) -> anyhow::Result<Value> {
-    let told: Value = serde_json::from_slice(telemetry)?;
-    let cameras = told["cameras"].as_array().context("no cameras")?;
+/// A control socket.
+#[derive(Debug, Clone)]
+pub struct Control(PathBuf);
+
+impl Control {
+    /// The one at this path.
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Asks by a method and a path, such as `GET /telemetry`.
+    pub async fn ask(&self, what: &str, body: &str) -> anyhow::Result<Answer> {
+        timeout(PATIENCE, self.ask_slowly(what, body))
+            .await
+            .with_context(|| format!("no answer to {what}"))?
+    }
+
+    async fn ask_slowly(&self, what: &str, body: &str) -> anyhow::Result<Answer> {
+        let mut stream = UnixStream::connect(&self.0).await?;
+        let length = body.len();
+        let request =
+            format!("{what} HTTP/1.1\r\nHost: robot\r\nContent-Length: {length}\r\n\r\n{body}");
+        // The robot need not read all of it to answer.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let end = end.with_context(|| format!("no head in {answer:?}"))?;
+        let head = String::from_utf8(answer[..end].to_vec())?.to_lowercase();
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        Ok(Answer { status, head, body: answer[end + 4..].to_vec() })
+    }
+
+    /// Changes a camera.
+    pub async fn change(&self, camera: &str, change: &str) -> anyhow::Result<()> {
+        let answer = self.ask(&format!("PATCH /cameras/{camera}"), change).await?;
+        ensure!(answer.status == 204, "{change}: {answer:?}");
+        Ok(())
+    }
+
+    /// The newest telemetry.
+    pub async fn telemetry(&self) -> anyhow::Result<Value> {
+        self.ask("GET /telemetry", "").await?.json()
+    }
+
+    /// The telemetry's figures of a camera, as soon as they are as wanted.
+    pub async fn figures(
+        &self,
+        camera: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // The sender may only just have started.
+            let told = self.telemetry().await.and_then(|told| of(&told, camera));
+            match told {
+                Ok(told) if wanted(&told) => return Ok(told),
+                _ if Instant::now() > deadline => bail!("{camera} is not as wanted: {told:?}"),
+                _ => sleep(std::time::Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    /// Waits for the same.
+    pub async fn wait_for(
+        &self,
+        camera: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<()> {
+        self.figures(camera, wanted).await.map(drop).with_context(|| format!("not {what}"))
+    }
+}
+
+fn of(telemetry: &Value, camera: &str) -> anyhow::Result<Value> {
+    let cameras = telemetry["cameras"].as_array().context("no cameras")?;
     cameras.iter().find(|told| told["id"] == camera).cloned().context("no such camera")
 }

@@ -114,6 +114,11 @@ impl Program {
         self.wait()
     }
 
+    /// Sends SIGHUP: it is to read its config again.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        self.signal("HUP")
+    }
+
     /// Sends it a signal: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
         let pid = self.pid().to_string();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use rovercast_e2e::control::figures;
+use rovercast_e2e::control::Control;
 use rovercast_e2e::lab::{Folder, broker, gstreamer, robot_in};
 use rovercast_e2e::watcher::Watcher;
 use rovercast_sender::config::{Config, Source};
@@ -56,13 +56,12 @@ async fn runs(file: &str, platform: &str, encoder: &str) -> Outcome {
         }
     }
     for camera in cameras {
-        figures(&socket, camera.as_str(), |told| {
-            told["state"] == "live" && told["encoder"] == encoder
-        })
-        .await?;
+        Control::new(&socket)
+            .figures(camera.as_str(), |told| told["state"] == "live" && told["encoder"] == encoder)
+            .await?;
     }
     for camera in config.camera.iter().filter(|camera| !camera.enabled) {
-        figures(&socket, camera.id.as_str(), |told| told["state"] == "off").await?;
+        Control::new(&socket).figures(camera.id.as_str(), |told| told["state"] == "off").await?;
     }
     watcher.stop().await
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use rovercast_e2e::control::{ask, figures};
+use rovercast_e2e::control::Control;
 use rovercast_e2e::lab::{Folder, Program, broker, gstreamer, robot_in};
 use rovercast_e2e::watcher::{Picture, Watcher, look};
 use rovercast_twins::place::environment;
@@ -92,13 +92,13 @@ async fn works(platform: &str, source: &str, encoder: &str, steps: &[&str]) -> O
             moved += usize::from(moves(&picture, &mut last));
         }
     }
-    let told = figures(&robot.socket, "eye", |told| told["state"] == "live").await?;
+    let told = Control::new(&robot.socket).figures("eye", |told| told["state"] == "live").await?;
     ensure!(told["encoder"] == encoder, "{told}");
 
     let rate = |told: &serde_json::Value| told["bitrateKbps"].as_u64().unwrap_or_default();
-    figures(&robot.socket, "noise", |told| (2100..3900).contains(&rate(told))).await?;
-    ask(&robot.socket, "PATCH", "/cameras/noise", "{\"bitrateKbps\": 1500}")?;
-    figures(&robot.socket, "noise", |told| (1050..1950).contains(&rate(told))).await?;
+    Control::new(&robot.socket).figures("noise", |told| (2100..3900).contains(&rate(told))).await?;
+    Control::new(&robot.socket).change("noise", "{\"bitrateKbps\": 1500}").await?;
+    Control::new(&robot.socket).figures("noise", |told| (1050..1950).contains(&rate(told))).await?;
 
     let mut second = robot.watch(&["eye"])?;
     second.next().await?;
@@ -173,7 +173,7 @@ async fn h265_of_a_jetson_can_be_decoded() -> Outcome {
         ensure!(picture.size == (320, 240), "{picture:?}");
         moved += usize::from(moves(&picture, &mut last));
     }
-    figures(&robot.socket, "c", |told| told["encoder"] == "nvv4l2h265enc").await?;
+    Control::new(&robot.socket).figures("c", |told| told["encoder"] == "nvv4l2h265enc").await?;
     watcher.stop().await
 }
 
@@ -303,7 +303,7 @@ async fn is_lost_and_comes_back(platform: &str, source: &str, encoder: &str) -> 
         ensure!(slate.size == (320, 240) && slate.contrast > BLANK, "{slate:?}");
     }
     robot.sender.wait_for_text("camera lost")?;
-    figures(&robot.socket, "c", |told| told["encoder"] == encoder).await?;
+    Control::new(&robot.socket).figures("c", |told| told["encoder"] == encoder).await?;
     watcher.stop().await
 }
 
@@ -359,7 +359,9 @@ async fn an_encoder_that_hangs_costs_its_time_limit_once() -> Outcome {
     }
     ensure!(started.elapsed() > Duration::from_secs(4), "{}", robot.sender.output());
     for camera in ["hangs", "too"] {
-        figures(&robot.socket, camera, |told| told["encoder"] == "nvcudah264enc").await?;
+        Control::new(&robot.socket)
+            .figures(camera, |told| told["encoder"] == "nvcudah264enc")
+            .await?;
     }
     let step = "nvh264enc does not work here: it does not answer within 5s; trying nvcudah264enc";
     for camera in ["hangs", "too"] {
@@ -378,7 +380,7 @@ async fn an_encoder_that_fails_is_passed_over() -> Outcome {
     let mut robot = Robot::start("nvidia", &[(rovercast_twins::BROKEN, broken)], &config)?;
     let mut watcher = robot.watch(&[])?;
     watcher.next().await?;
-    figures(&robot.socket, "c", |told| told["encoder"] == "nvautogpuh264enc").await?;
+    Control::new(&robot.socket).figures("c", |told| told["encoder"] == "nvautogpuh264enc").await?;
     let steps = robot.steps("c");
     let both =
         ["nvh264enc", "nvcudah264enc"].into_iter().zip(["nvcudah264enc", "nvautogpuh264enc"]);
@@ -396,14 +398,14 @@ async fn a_camera_that_nothing_can_encode_fails_alone() -> Outcome {
         + &camera("good", TEST, (320, 240), "encoder = \"x264enc\"");
     let robot = Robot::start("nvidia", &[(rovercast_twins::BROKEN, "nvh264enc")], &config)?;
     let mut watcher = robot.watch(&["good"])?;
-    let told = figures(&robot.socket, "bad", |told| told["state"] == "failed").await?;
+    let told = Control::new(&robot.socket).figures("bad", |told| told["state"] == "failed").await?;
     let reason = told["reason"].as_str().unwrap_or_default();
     ensure!(reason.contains("nvh264enc: the encoder is broken"), "{reason}");
     ensure!(told.get("encoder").is_none(), "{told}");
     for _ in 0..30 {
         ensure!(watcher.next().await?.camera.as_str() == "good");
     }
-    figures(&robot.socket, "good", |told| told["state"] == "live").await?;
+    Control::new(&robot.socket).figures("good", |told| told["state"] == "live").await?;
     ensure!(robot.folder.path().join("rovercast/encoders.json").exists(), "nothing is remembered");
     watcher.stop().await
 }
