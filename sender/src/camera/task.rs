@@ -37,6 +37,9 @@ const SLATE: Duration = Duration::from_millis(200);
 /// As many attempts that nobody waits for any more may be under way; then none is begun.
 const MAX_STRAGGLERS: usize = 4;
 
+/// An encoder that hangs will hardly stop, and viewers wait for the next one.
+const STUCK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Requests that may wait for the camera; of more the newest are refused.
 const REQUESTS: usize = 16;
 
@@ -734,19 +737,19 @@ impl Life {
         started.map_err(|reason| format!("{}: {reason}", row.factory))
     }
 
-    async fn stop_encoder(&mut self) {
+    async fn stop_encoder(&mut self, patience: Duration) {
         self.seam.lead_to(None);
         let encoding = std::mem::replace(&mut self.encoding, Err("it is being changed".to_owned()));
         let Ok(encoding) = encoding else { return };
         self.output.end(encoding.feed());
-        if let Err(reason) = self.workers.run(PATIENCE, || encoding.stop(), |()| ()).await {
+        if let Err(reason) = self.workers.run(patience, || encoding.stop(), |()| ()).await {
             tracing::error!(camera = %self.config.id, "stopping the encoder: {reason}");
         }
     }
 
     async fn restart_encoder(&mut self, reason: &str) {
         tracing::error!(camera = %self.config.id, "the encoder is started anew: {reason}");
-        self.stop_encoder().await;
+        self.stop_encoder(STUCK_PATIENCE).await;
         self.start_encoder().await;
         if let (None, Err(reason)) = (self.through, &self.encoding) {
             self.handle(Input::NoEncoder(reason.clone())).await;
@@ -806,7 +809,7 @@ impl Life {
         let passes = self.through.is_some_and(|feed| self.output.passes(feed));
         if live && passes && self.encoding.is_ok() {
             self.slate = None;
-            self.stop_encoder().await;
+            self.stop_encoder(PATIENCE).await;
         }
     }
 
@@ -879,7 +882,7 @@ impl Life {
         self.demand.set_always(!self.config.on_demand);
         self.demand.set_fps(self.config.fps);
         self.seam.cut();
-        self.stop_encoder().await;
+        self.stop_encoder(PATIENCE).await;
         self.coded = coded_origin(&self.config.source);
         self.through = None;
         if self.coded.is_none() {
@@ -892,9 +895,6 @@ impl Life {
         for input in inputs {
             self.handle(input).await;
         }
-        // Where there is no encoder, the attempt to open the source tells.
-        self.handle(Input::Changed(expectations(&self.config))).await;
-        self.handle(Input::Enable(enabled)).await;
     }
 
     async fn retire(&mut self) {
@@ -907,7 +907,7 @@ impl Life {
     async fn end(mut self, events: &mut mpsc::Receiver<Event>) {
         self.seam.cut();
         if let Some(Input::Closed(_)) = self.close() {
-            return self.stop_encoder().await;
+            return self.stop_encoder(PATIENCE).await;
         }
         let closed = async {
             while let Some(event) = events.recv().await {
@@ -920,7 +920,7 @@ impl Life {
         if timeout(2 * PATIENCE, closed).await.is_err() {
             tracing::error!(camera = %self.config.id, "the source is left behind: it hangs");
         }
-        self.stop_encoder().await;
+        self.stop_encoder(PATIENCE).await;
     }
 
     /// As [`Self::on_event`], of a camera that is only to be closed.
