@@ -1,5 +1,6 @@
 //! Cameras that are changed while they run: by the robot's socket, by a viewer, by a new config.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -28,7 +29,7 @@ const CONNECTIONS: usize = 16;
 /// A robot with a control socket, and its broker.
 struct Robot {
     folder: Folder,
-    broker: Program,
+    _broker: Program,
     address: String,
     sender: Program,
     control: Control,
@@ -39,11 +40,11 @@ impl Robot {
     fn start(name: &str, config: &str) -> anyhow::Result<Self> {
         gstreamer();
         let folder = Folder::new(name)?;
-        let (broker, address) = broker("127.0.0.1:0")?;
+        let (_broker, address) = broker("127.0.0.1:0")?;
         let control = Control::new(&folder.path().join("socket"));
         let mut sender = robot(&folder, &text(&control, config), &address)?;
         sender.wait_for_text("registered")?;
-        Ok(Self { folder, broker, address, sender, control })
+        Ok(Self { folder, _broker, address, sender, control })
     }
 
     /// Gives it another config. Returns when it has taken it.
@@ -220,8 +221,8 @@ async fn wrong_requests_are_told_what_is_wrong() -> Outcome {
     ensure!(answer.head.contains("allow: patch"), "{answer:?}");
     let answer = control.ask("POST /cameras/front/key-frame", "").await?;
     ensure!(answer.status == 204 && answer.body.is_empty(), "{answer:?}");
-    let host = &control.telemetry().await?["host"];
-    ensure!(host["memoryTotalBytes"].as_u64() > Some(0) && robot.broker.pid() > 0, "{host}");
+    let telemetry = control.telemetry().await?;
+    ensure!(telemetry["type"] == "telemetry" && telemetry["cameras"][0]["id"] == "front");
     Ok(())
 }
 
@@ -330,38 +331,34 @@ async fn only_what_is_watched_is_encoded() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_config_restarts_only_what_it_changes() -> Outcome {
-    let cameras = |left: &str| camera("front", "") + &camera("left", left) + &camera("right", "");
-    let mut robot = Robot::start("reload", &cameras(""))?;
+    let cameras = |left: &str| camera("front", "") + left + &camera("right", "");
+    let left = camera("left", "");
+    let mut robot = Robot::start("reload", &cameras(&left))?;
     let mut watcher = robot.watch(&[])?;
-    let mut seen = std::collections::BTreeSet::new();
-    while seen.len() < 3 {
+    let mut clocks = BTreeMap::<String, Vec<i64>>::new();
+    while clocks.len() < 3 || clocks.values().any(|clocks| clocks.len() < 10) {
         let picture = watcher.next().await?;
-        clock_us(&picture).with_context(|| format!("not whole: {picture:?}"))?;
-        seen.insert(picture.camera);
-    }
-    robot.control.change("front", r#"{"fps":20}"#).await?;
-    robot.reload(&cameras("width = 160").replacen(
-        "width = 320\nheight = 240\nwidth = 160",
-        "width = 160\nheight = 120",
-        1,
-    ))?;
-    // The clocks of each camera, and where the one that changed was away.
-    let mut clocks = std::collections::BTreeMap::<String, Vec<i64>>::new();
-    let mut anew = None;
-    let mut after = 0;
-    while after < 10 {
-        let picture = watcher.next().await?;
-        let Some(clock) = clock_us(&picture) else {
-            ensure!(picture.camera.as_str() == "left", "not whole: {picture:?}");
-            continue;
-        };
-        if picture.size == (160, 120) {
-            anew.get_or_insert(clock);
-            after += 1;
-        }
+        let clock = clock_us(&picture).with_context(|| format!("not whole: {picture:?}"))?;
         clocks.entry(picture.camera.to_string()).or_default().push(clock);
     }
-    let anew = anew.context("no new size")?;
+    robot.control.change("front", r#"{"fps":20}"#).await?;
+    let larger = left.replace("320", "480").replace("240", "360");
+    robot.reload(&cameras(&larger))?;
+    let mut anew = Vec::new();
+    let again = watcher.until(|picture| {
+        let Some(clock) = clock_us(picture) else {
+            // A slate, at most.
+            return picture.camera.as_str() != "left";
+        };
+        if picture.size == (480, 360) {
+            anew.push(clock);
+        }
+        clocks.entry(picture.camera.to_string()).or_default().push(clock);
+        anew.len() == 10
+    });
+    let again = again.await?;
+    clock_us(&again).with_context(|| format!("not whole: {again:?}"))?;
+    let anew = anew[0];
     let last = clocks["left"].iter().filter(|clock| **clock < anew).max();
     let last = *last.context("left never came before")?;
     for other in ["front", "right"] {
@@ -382,6 +379,7 @@ async fn a_new_config_restarts_only_what_it_changes() -> Outcome {
 async fn cameras_come_and_go_with_the_config() -> Outcome {
     let mut robot = Robot::start("cameras", &(camera("front", "") + &camera("left", "")))?;
     let mut receiver = robot.receiver(&["--sink", "null", "--stats", "json"])?;
+    receiver.wait_for_text("connected to r")?;
     let mut watcher = robot.watch(&[])?;
     watcher.until(|picture| picture.camera.as_str() == "left").await?;
     let mut listener = RawPeer::connect(&robot.address).await?;
