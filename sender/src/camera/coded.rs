@@ -1,8 +1,9 @@
-//! One attempt at a source that comes encoded. What every viewer can decode is passed through; the
-//! rest goes to a decoder, and from there the way of all pictures.
+//! One attempt at a source that comes encoded. What every viewer can decode, and join soon enough, is
+//! passed through; the rest goes to a decoder, and from there the way of all pictures.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks, AppSrc};
@@ -11,13 +12,21 @@ use rovercast_protocol::codec::Codec;
 use tokio::runtime::Handle;
 
 use crate::camera::counters::Counters;
+use crate::camera::frames::capture_time;
+use crate::camera::inputs::group::Group;
 use crate::camera::inputs::h264::{Inspector, Verdict};
 use crate::camera::inputs::network::{Media, Wanted};
 use crate::camera::inputs::streams::{Input, Origin};
 use crate::camera::launch::{self, Contexts};
 use crate::camera::output::{Feed, Output};
-use crate::camera::source::SourceEvent;
-use crate::config::CameraConfig;
+use crate::camera::source::{self, SourceEvent};
+use crate::camera::v4l2;
+use crate::config::{CameraConfig, Source};
+
+/// Why a stream whose key frames are rare is not passed through. Nobody can ask for one, so that
+/// a viewer who joins would wait, and a picture that was damaged on its way stay so.
+const RARE_KEY_FRAMES: &str = "its key frames are more than 4 s apart, and viewers would wait for \
+                               them: set its key frame interval to 1 or 2 s";
 
 /// What an encoded source needs of its camera.
 pub struct CodedPlan {
@@ -48,14 +57,20 @@ pub struct CodedSource {
 /// Sends access units where they belong, on the thread that brings them.
 struct Router {
     plan: CodedPlan,
-    way: Mutex<Way>,
+    state: Mutex<State>,
+}
+
+struct State {
+    way: Way,
+    /// From the last key frame on, for a decoder to begin with.
+    group: Group<gst::Sample>,
 }
 
 enum Way {
     /// H.264 that is passed through, as far as is known.
     Through(Box<Inspector>),
-    /// To a decoder, once there is one.
-    Decoder(Option<AppSrc>),
+    /// To a decoder, once there is one. What viewers can show they get until it is encoded anew.
+    Decoder { entrance: Option<AppSrc>, shown: bool },
 }
 
 impl std::fmt::Debug for Router {
@@ -67,18 +82,26 @@ impl std::fmt::Debug for Router {
 impl CodedSource {
     /// Opens it. Blocks while it does. The error is for people.
     pub fn start(plan: CodedPlan) -> Result<Self, String> {
+        let CameraConfig { width, height, fps, ref controls, .. } = plan.camera;
+        source::check(&plan.camera.source)?;
+        if let Source::V4l2 { device, format } = &plan.camera.source {
+            let offered = v4l2::offered(device)?;
+            v4l2::choose(*format, &offered, (width, height, fps))?;
+        }
         let pipeline = gst::Pipeline::with_name(plan.camera.id.as_str());
         share_clock(&pipeline);
         let on_end = plan.on_event.clone();
         launch::watch(&pipeline, &Contexts::default(), move |reason| {
             on_end(SourceEvent::Failed(reason))
         });
-        let CameraConfig { width, height, fps, .. } = plan.camera;
-        let (origin, runtime) = (plan.origin.clone(), plan.runtime.clone());
-        let way = Mutex::new(Way::Through(Box::default()));
-        let router = Arc::new(Router { plan, way });
+        let (origin, runtime, controls) =
+            (plan.origin.clone(), plan.runtime.clone(), controls.clone());
+        let way = Way::Through(Box::default());
+        let state = Mutex::new(State { way, group: Group::default() });
+        let router = Arc::new(Router { plan, state });
         let (into, routed) = (pipeline.downgrade(), router.clone());
-        let input = origin.open(Wanted { width, height, fps }, &runtime, move |pad, media| {
+        let wanted = Wanted { width, height, fps, controls: &controls };
+        let input = origin.open(wanted, &runtime, move |pad, media| {
             if let Some(pipeline) = into.upgrade()
                 && let Err(error) = routed.clone().take(&pipeline, pad, media)
             {
@@ -96,9 +119,18 @@ impl CodedSource {
         }
     }
 
-    /// From now on access units go to a decoder's entrance.
+    /// From the last key frame on, access units go to a decoder's entrance.
     pub fn decode_by(&self, entrance: AppSrc) {
-        *self.router.lock() = Way::Decoder(Some(entrance));
+        let mut state = self.router.lock();
+        let group = state.group.take();
+        // All of them are in there before any is decoded.
+        entrance.set_max_buffers(entrance.max_buffers() + group.len() as u64);
+        for unit in group {
+            let _ = entrance.push_sample(&unit);
+        }
+        if let Way::Decoder { entrance: slot, .. } = &mut state.way {
+            *slot = Some(entrance);
+        }
     }
 
     /// Frees the source. Blocks until it is free.
@@ -116,7 +148,7 @@ impl Router {
     ) -> Result<(), gst::glib::BoolError> {
         if media != Media::H264 || self.plan.camera.codec != Codec::H264 {
             let what = if media == Media::H264 { "another codec is wanted" } else { "not H.264" };
-            self.transcode(&mut self.lock(), what.to_owned());
+            self.transcode(&mut self.lock(), false, what.to_owned());
         }
         let routed = self.clone();
         let sink = AppSink::builder()
@@ -141,51 +173,79 @@ impl Router {
 
     fn route(&self, sample: gst::Sample) {
         self.plan.counters.seen.fetch_add(1, Ordering::Relaxed);
-        let mut way = self.lock();
-        if let Way::Through(inspector) = &mut *way {
-            match inspect(inspector, &sample) {
-                Verdict::Undecided | Verdict::PassThrough(_) => {
-                    drop(way);
-                    self.plan.output.push(self.plan.feed, &stamped(&sample));
-                    return;
+        let Some(buffer) = sample.buffer() else { return };
+        let (now, key_frame) =
+            (now().into(), !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
+        let mut state = self.lock();
+        let decoded = matches!(state.way, Way::Decoder { entrance: Some(_), .. });
+        if !decoded {
+            state.group.push(sample.clone(), buffer.size(), key_frame, now);
+        }
+        if let Way::Through(inspector) = &mut state.way {
+            match inspect(inspector, buffer, now) {
+                Verdict::Transcode(reason) => {
+                    self.transcode(&mut state, false, reason.to_string());
                 }
-                Verdict::Transcode(reason) => self.transcode(&mut way, reason.to_string()),
+                _ if state.group.is_long(now) => {
+                    self.transcode(&mut state, true, RARE_KEY_FRAMES.to_owned());
+                }
+                Verdict::Undecided | Verdict::PassThrough(_) => {}
             }
         }
-        if let Way::Decoder(Some(entrance)) = &*way {
+        if let Way::Decoder { entrance: Some(entrance), .. } = &state.way {
             // Refused only while it stops.
             let _ = entrance.push_sample(&sample);
         }
+        let shown = matches!(state.way, Way::Through(_) | Way::Decoder { shown: true, .. });
+        drop(state);
+        if shown {
+            self.plan.output.push(self.plan.feed, &self.stamped(&sample));
+        }
     }
 
-    fn transcode(&self, way: &mut Way, reason: String) {
-        *way = Way::Decoder(None);
+    fn transcode(&self, state: &mut State, shown: bool, reason: String) {
+        state.way = Way::Decoder { entrance: None, shown };
         (self.plan.on_event)(SourceEvent::NeedsDecoder(reason));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Way> {
-        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same with its time of capture.
+    fn stamped(&self, sample: &gst::Sample) -> gst::Sample {
+        let Some(mut buffer) = sample.buffer_owned() else { return sample.clone() };
+        {
+            let buffer = buffer.make_mut();
+            buffer.set_pts(self.captured(buffer.pts(), sample.segment()));
+            buffer.set_dts(None);
+        }
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        let stamped = gst::Sample::builder().buffer(&buffer).segment(&segment);
+        match sample.caps_owned() {
+            Some(caps) => stamped.caps(&caps).build(),
+            None => stamped.build(),
+        }
+    }
+
+    /// Devices of this host stamp by its clock, what comes from others by theirs.
+    fn captured(
+        &self,
+        pts: Option<gst::ClockTime>,
+        segment: Option<&gst::Segment>,
+    ) -> gst::ClockTime {
+        let own = match self.plan.camera.source {
+            Source::V4l2 { .. } => segment
+                .and_then(|segment| segment.downcast_ref::<gst::ClockTime>())
+                .and_then(|segment| segment.to_running_time(pts)),
+            _ => None,
+        };
+        let at = capture_time(own.map(Into::into), now().into());
+        gst::ClockTime::from_nseconds(at.as_nanos() as u64)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn inspect(inspector: &mut Inspector, sample: &gst::Sample) -> Verdict {
-    let Some(buffer) = sample.buffer() else { return Verdict::Undecided };
+fn inspect(inspector: &mut Inspector, buffer: &gst::BufferRef, now: Duration) -> Verdict {
     let Ok(unit) = buffer.map_readable() else { return Verdict::Undecided };
-    inspector.look(&unit, buffer.pts().map(Into::into), now().into())
-}
-
-/// The same with the time of now: its own is that of another computer.
-fn stamped(sample: &gst::Sample) -> gst::Sample {
-    let Some(mut buffer) = sample.buffer_owned() else { return sample.clone() };
-    {
-        let buffer = buffer.make_mut();
-        buffer.set_pts(now());
-        buffer.set_dts(None);
-    }
-    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-    let stamped = gst::Sample::builder().buffer(&buffer).segment(&segment);
-    match sample.caps_owned() {
-        Some(caps) => stamped.caps(&caps).build(),
-        None => stamped.build(),
-    }
+    inspector.look(&unit, buffer.pts().map(Into::into), now)
 }

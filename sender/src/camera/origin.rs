@@ -9,9 +9,9 @@ use crate::camera::plan::{ENTRANCE, STEREO_TAPS, quoted};
 use crate::camera::v4l2::{Capture, Chosen};
 use crate::config::{Control, Source};
 
-/// Access units that may wait for a decoder; of more the oldest go, and what it shows is torn until
-/// the next key frame.
-const WAITING_UNITS: u32 = 30;
+/// Access units that may wait for a decoder, once it has caught up with what it began with; of more
+/// the oldest go, and what it shows is torn until the next key frame.
+pub const WAITING_UNITS: u64 = 30;
 
 /// The beginning of a launch line, and where its pictures lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,12 +140,7 @@ fn v4l2(
     let Chosen { capture, size } = chosen;
     let fps = wanted.fps;
     let (width, height) = size.unwrap_or((wanted.width, wanted.height));
-    let controls = match extra_controls(wanted.controls) {
-        controls if controls.is_empty() => String::new(),
-        controls => format!(" extra-controls={}", quoted(&format!("c{controls}"))),
-    };
-    let device = quoted(&device.to_string_lossy());
-    let from = format!("v4l2src device={device} do-timestamp=true{controls}");
+    let from = format!("v4l2src {}", v4l2_properties(device, wanted.controls));
     // The nearest that the device has, in this order.
     let caps = |media: &str| {
         let sized = format!("{media},width={width},height={height}");
@@ -203,6 +198,15 @@ fn stereo(eyes: [Origin; 2], wanted: Wanted<'_>) -> String {
              sink_1::xpos={half} \
              ! video/x-raw,format=I420,width={width},height={height},framerate={fps}/1"
         )
+}
+
+/// What every `v4l2src` is told.
+pub fn v4l2_properties(device: &std::path::Path, controls: &BTreeMap<String, Control>) -> String {
+    let controls = match extra_controls(controls) {
+        controls if controls.is_empty() => String::new(),
+        controls => format!(" extra-controls={}", quoted(&format!("c{controls}"))),
+    };
+    format!("device={} do-timestamp=true{controls}", quoted(&device.to_string_lossy()))
 }
 
 /// Controls as V4L2 elements take them in one structure: whole numbers, switches and words.

@@ -135,9 +135,9 @@ impl Output {
     }
 
     /// This feed takes over with its first key frame, should it ever begin. Nobody can ask it for key
-    /// frames.
-    pub fn prefer(&self, feed: Feed) {
-        self.lock().switch.preferred = Some(feed);
+    /// frames. With none, it is the expected one alone that takes over.
+    pub fn prefer(&self, feed: Option<Feed>) {
+        self.lock().switch.preferred = feed;
     }
 
     /// Asks for a key frame of whoever is expected to give one.
@@ -260,5 +260,8 @@ mod tests {
         switch.wanted = Feed(3);
         assert!(switch.passes(Feed(3), true), "it is lost");
         assert!(switch.passes(Feed(2), true), "it is back");
+        (switch.preferred, switch.wanted) = (None, Feed(3));
+        assert!(switch.passes(Feed(2), true), "until it is encoded anew");
+        assert!(switch.passes(Feed(3), true) && !switch.passes(Feed(2), true));
     }
 }

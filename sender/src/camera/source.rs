@@ -14,11 +14,11 @@ use crate::camera::counters::{Counters, Demand};
 use crate::camera::encoder::Encoder;
 use crate::camera::encoding::parameters;
 use crate::camera::launch::{self, Contexts};
-use crate::camera::origin::Origin;
+use crate::camera::origin::{self, Origin, WAITING_UNITS};
 use crate::camera::registry::Registry;
 use crate::camera::tap::{health_after, tap_frames};
 use crate::camera::v4l2::{self, Capture, Chosen};
-use crate::camera::{drive, origin, plan, rectify};
+use crate::camera::{drive, plan, rectify};
 use crate::config::{CameraConfig, Source};
 
 /// What a source reports while it runs.
@@ -81,10 +81,15 @@ impl SourcePipeline {
             .downcast()
             .map_err(|_| "the source has no exit")?;
         let on_frame = plan.on_frame;
+        let mut catch_up = entrance(&pipeline).map(CatchUp::new);
         frames.set_callbacks(
             AppSinkCallbacks::builder()
                 .new_sample(move |sink| {
-                    on_frame(sink.pull_sample().map_err(|_| gst::FlowError::Eos)?);
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    if !catch_up.as_mut().is_some_and(CatchUp::goes_on) {
+                        catch_up = None;
+                        on_frame(sample);
+                    }
                     Ok(gst::FlowSuccess::Ok)
                 })
                 .build(),
@@ -114,7 +119,7 @@ impl SourcePipeline {
 
     /// Where encoded video goes in, of one that decodes.
     pub fn entrance(&self) -> Option<AppSrc> {
-        self.pipeline.by_name(plan::ENTRANCE)?.downcast().ok()
+        entrance(&self.pipeline)
     }
 
     /// Starts a file over; downstream notices nothing but the next frame.
@@ -138,6 +143,35 @@ impl SourcePipeline {
     /// Frees the device. Blocks until it is free.
     pub fn stop(self) {
         launch::stop(&self.pipeline);
+    }
+}
+
+fn entrance(pipeline: &gst::Pipeline) -> Option<AppSrc> {
+    pipeline.by_name(plan::ENTRANCE)?.downcast().ok()
+}
+
+/// A decoder's way from the key frame that it begins with to the pictures of now. What comes out of
+/// it meanwhile is old, and viewers may have seen it already.
+struct CatchUp {
+    entrance: AppSrc,
+    pictures: u64,
+}
+
+impl CatchUp {
+    fn new(entrance: AppSrc) -> Self {
+        Self { entrance, pictures: 0 }
+    }
+
+    /// At each picture: whether it is still on its way. One that is too slow has to show what it has.
+    fn goes_on(&mut self) -> bool {
+        self.pictures += 1;
+        let began_with = self.entrance.max_buffers().saturating_sub(WAITING_UNITS);
+        if self.entrance.current_level_buffers() > 0 && self.pictures < 4 * began_with {
+            return true;
+        }
+        // As many never wait again.
+        self.entrance.set_max_buffers(WAITING_UNITS);
+        false
     }
 }
 
@@ -195,7 +229,7 @@ fn captures(camera: &CameraConfig) -> Result<HashMap<PathBuf, Chosen>, String> {
 }
 
 /// What can be told better before GStreamer fails on it.
-fn check(source: &Source) -> Result<(), String> {
+pub(super) fn check(source: &Source) -> Result<(), String> {
     let (path, what): (&Path, _) = match source {
         Source::File { path } => (path, "file"),
         Source::V4l2 { device, .. } => (device, "device"),

@@ -508,7 +508,7 @@ impl Life {
         self.feed.0 += 1;
         let feed = self.feed;
         self.through = Some(feed);
-        self.output.prefer(feed);
+        self.output.prefer(Some(feed));
         CodedPlan {
             camera: self.config.clone(),
             origin,
@@ -529,8 +529,9 @@ impl Life {
 
     /// The stream of a coded source cannot be passed through.
     async fn open_decoder(&mut self, reason: &str) {
-        tracing::info!(camera = %self.config.id, "the stream is decoded and encoded: {reason}");
+        tracing::warn!(camera = %self.config.id, "the stream is decoded and encoded: {reason}");
         self.through = None;
+        self.output.prefer(None);
         match &self.encoding {
             Ok(encoding) => encoding.feed_into(&self.output),
             Err(_) => self.start_encoder().await,

@@ -15,7 +15,8 @@ use tokio::runtime::Runtime;
 
 /// Longer than any of it takes, however busy the host is.
 const PATIENCE: Duration = Duration::from_secs(30);
-const WANTED: Wanted = Wanted { width: 320, height: 240, fps: 30 };
+const WANTED: Wanted<'_> =
+    Wanted { width: 320, height: 240, fps: 30, controls: &std::collections::BTreeMap::new() };
 
 /// What an attempt tells.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,7 +4,10 @@
 //! fragment may be logged. From its end on every step follows from the caps that come:
 //! [`step`] tells the next element, until there is video to [`Step::Deliver`].
 
-use crate::config::{RtspTransport, Source, V4l2Format};
+use std::collections::BTreeMap;
+
+use crate::camera::origin::v4l2_properties;
+use crate::config::{Control, RtspTransport, Source, V4l2Format};
 
 /// The element that the secrets are for.
 pub const ORIGIN: &str = "rovercast-origin";
@@ -26,14 +29,16 @@ pub struct Opening {
 }
 
 /// The picture that is wanted of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
     /// Pixels in a row.
     pub width: u32,
     /// Rows.
     pub height: u32,
     /// Frames per second.
     pub fps: u32,
+    /// The device's controls.
+    pub controls: &'a BTreeMap<String, Control>,
 }
 
 /// What kind of video a source ends in.
@@ -127,8 +132,8 @@ pub fn waits(source: &Source) -> bool {
 }
 
 /// How it is opened, if it is one that comes encoded.
-pub fn opening(source: &Source, wanted: Wanted) -> Option<Opening> {
-    let Wanted { width, height, fps } = wanted;
+pub fn opening(source: &Source, wanted: Wanted<'_>) -> Option<Opening> {
+    let Wanted { width, height, fps, controls } = wanted;
     Some(match source {
         Source::Rtsp { url, transport, latency_ms } => {
             let protocols = match transport {
@@ -163,10 +168,10 @@ pub fn opening(source: &Source, wanted: Wanted) -> Option<Opening> {
             secrets: Vec::new(),
         },
         Source::V4l2 { device, format: V4l2Format::H264 } => {
-            let device = device.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
+            let properties = v4l2_properties(device, controls);
             Opening {
                 launch: format!(
-                    "v4l2src name={ORIGIN} device=\"{device}\" do-timestamp=true \
+                    "v4l2src name={ORIGIN} {properties} \
                      ! capsfilter name={END} caps=\"\
                      video/x-h264,width={width},height={height},framerate={fps}/1;\
                      video/x-h264,width={width},height={height};video/x-h264\""
@@ -212,12 +217,15 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    const WANTED: Wanted = Wanted { width: 640, height: 480, fps: 30 };
-
     fn opened(source: &str) -> Opening {
-        let text = format!("[robot]\nid = \"r\"\n[[camera]]\nid = \"c\"\nsource = {source}\n");
+        let text = format!(
+            "[robot]\nid = \"r\"\n[[camera]]\nid = \"c\"\nsource = {source}\n\
+             controls = {{ video_bitrate = 2000000 }}\n"
+        );
         let config = Config::parse("t", &text).unwrap();
-        opening(&config.camera[0].source, WANTED).unwrap()
+        let camera = &config.camera[0];
+        let wanted = Wanted { width: 640, height: 480, fps: 30, controls: &camera.controls };
+        opening(&camera.source, wanted).unwrap()
     }
 
     #[test]
@@ -246,6 +254,7 @@ mod tests {
     fn devices_are_asked_for_the_wanted_picture_first() {
         let v4l2 = opened(r#"{ type = "v4l2", device = '/dev/a" b', format = "h264" }"#).launch;
         assert!(v4l2.contains(r#"device="/dev/a\" b""#), "{v4l2}");
+        assert!(v4l2.contains(r#" extra-controls="c,video_bitrate=(int)2000000""#), "{v4l2}");
         assert!(
             v4l2.contains("caps=\"video/x-h264,width=640,height=480,framerate=30/1;"),
             "{v4l2}"

@@ -51,7 +51,7 @@ impl Origin {
     /// The error is for people. A source that does not come encoded is an error, too.
     pub fn open(
         &self,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
         runtime: &Handle,
         on: impl Fn(&gst::Pad, Media) + Send + Sync + 'static,
     ) -> Result<Input, String> {
