@@ -96,7 +96,8 @@ pub async fn run(
             () = &mut shutdown => break,
         }
     }
-    drop(stop_socket);
+    // Nobody takes them any more.
+    drop((stop_socket, devices, requests));
     if let Some(socket) = socket {
         let _ = timeout(STOPPING, socket).await;
     }

@@ -7,7 +7,7 @@ use rovercast_protocol::control::{Refusal, RefusalCode};
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::telemetry::CameraFigures;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::camera::hotplug::Hotplug;
 use crate::camera::probe::Probe;
@@ -33,7 +33,8 @@ pub struct Fleet {
     probe: Probe,
     changed: watch::Sender<()>,
     appeared: watch::Sender<()>,
-    watches_devices: bool,
+    /// What hears of devices that are plugged in.
+    hotplug: Option<JoinHandle<()>>,
 }
 
 impl Fleet {
@@ -51,7 +52,7 @@ impl Fleet {
             probe,
             changed,
             appeared: watch::Sender::new(()),
-            watches_devices: false,
+            hotplug: None,
         };
         for config in configs {
             let camera = this.start_one(config.clone())?;
@@ -77,11 +78,11 @@ impl Fleet {
         let pluggable =
             |source: &Source| matches!(source, Source::V4l2 { .. } | Source::Stereo { .. });
         let any = self.cameras.iter().any(|(camera, _)| pluggable(&camera.config.source));
-        if !any || std::mem::replace(&mut self.watches_devices, true) {
+        if !any || self.hotplug.is_some() {
             return;
         }
         let appeared = self.appeared.clone();
-        tokio::spawn(async move {
+        self.hotplug = Some(tokio::spawn(async move {
             let on_device = {
                 let appeared = appeared.clone();
                 move || {
@@ -93,7 +94,7 @@ impl Fleet {
                 appeared.closed().await;
                 let _ = spawn_blocking(move || hotplug.stop()).await;
             }
-        });
+        }));
     }
 
     /// Told whenever a device was plugged in.
@@ -206,7 +207,7 @@ impl Fleet {
         let gone: Vec<CameraId> =
             before.iter().map(|(camera, _)| camera.config.id.clone()).collect();
         for (camera, meter) in before {
-            tracing::info!(camera = %camera.config.id, "the camera is no more");
+            tracing::info!(camera = %camera.config.id, "the camera is removed");
             camera.retire();
             self.retired.push((camera, meter));
         }
@@ -218,14 +219,21 @@ impl Fleet {
     pub fn free_retired(&mut self) {
         while self.stopping.try_join_next().is_some() {}
         for (camera, _) in self.retired.extract_if(.., |(camera, _)| !camera.is_claimed()) {
-            self.stopping.spawn(camera.stop());
+            self.stopping.spawn(async move {
+                let id = camera.config.id.clone();
+                camera.stop().await;
+                tracing::info!(camera = %id, "the camera is no more");
+            });
         }
     }
 
-    /// Stops all of them, side by side, within `ending`.
+    /// Stops all of them, side by side, within `ending`. Nobody may be told of devices any more.
     pub fn stop(mut self, ending: &mut JoinSet<()>) {
         for (camera, _) in self.cameras.into_iter().chain(self.retired) {
             ending.spawn(camera.stop());
+        }
+        if let Some(hotplug) = self.hotplug {
+            ending.spawn(async move { drop(hotplug.await) });
         }
         ending.spawn(async move { while self.stopping.join_next().await.is_some() {} });
     }

@@ -139,18 +139,13 @@ fn probe_encoder(wanted: ProbeArguments) -> ExitCode {
 fn stream(arguments: Arguments) -> ExitCode {
     rovercast_peer::start::log_to_stderr(&arguments.log_level);
     let config = match Config::load(&arguments.config) {
-        Ok(mut config) => {
-            if let Some(url) = &arguments.url {
-                config.signaling.url.clone_from(url);
-            }
-            config
-        }
+        Ok(config) => config,
         Err(error) => {
             eprintln!("{error:#}");
             return ExitCode::from(2);
         }
     };
-    match run(config, arguments.config, arguments.serve) {
+    match run(config, arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rovercast-sender: {error:#}");
@@ -159,7 +154,8 @@ fn stream(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn run(mut config: Config, file: PathBuf, serve: Option<SocketAddr>) -> anyhow::Result<()> {
+fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { config: file, serve, mut url, .. } = arguments;
     rovercast_peer::start::start()?;
     let (stop_tx, stop) = watch::channel(false);
     let stop_on_signal = stop_tx.clone();
@@ -180,18 +176,18 @@ fn run(mut config: Config, file: PathBuf, serve: Option<SocketAddr>) -> anyhow::
             let address = server.local_addr();
             // Whoever waits for the line may have gone already.
             let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-            config.signaling.url = format!("ws://{}/ws", reachable(address));
+            url = Some(format!("ws://{}/ws", reachable(address)));
             broker = Some(tokio::spawn(server.run(stopped(stop.clone()))));
         }
         let (reloads_tx, reloads) = mpsc::channel(1);
         let hangups = signal(SignalKind::hangup()).context("cannot listen to SIGHUP")?;
-        tokio::spawn(reload(file, hangups, reloads_tx));
+        tokio::spawn(reload(file, url.clone(), hangups, reloads_tx));
         let mut terminated = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
         tokio::spawn(async move {
             terminated.recv().await;
             stop_on_signal.send_replace(true);
         });
-        app::run(config, probe()?, reloads, stopped(stop)).await?;
+        app::run(at(url.as_deref(), config), probe()?, reloads, stopped(stop)).await?;
         if let Some(broker) = broker {
             broker.await?;
         }
@@ -211,15 +207,28 @@ fn probe() -> anyhow::Result<Probe> {
 }
 
 /// Reads the config again whenever asked to. One that is wrong changes nothing.
-async fn reload(file: PathBuf, mut hangups: Signal, reloads: mpsc::Sender<Config>) {
+async fn reload(
+    file: PathBuf,
+    url: Option<String>,
+    mut hangups: Signal,
+    reloads: mpsc::Sender<Config>,
+) {
     while hangups.recv().await.is_some() {
         match Config::load(&file) {
             Ok(config) => {
-                let _ = reloads.send(config).await;
+                let _ = reloads.send(at(url.as_deref(), config)).await;
             }
             Err(error) => tracing::error!("the config stays as it was:\n{error:#}"),
         }
     }
+}
+
+/// The same with this broker, if there is one, in place of its own.
+fn at(url: Option<&str>, mut config: Config) -> Config {
+    if let Some(url) = url {
+        url.clone_into(&mut config.signaling.url);
+    }
+    config
 }
 
 /// Where to reach a server on this host that may listen on every address.

@@ -424,6 +424,8 @@ async fn cameras_come_and_go_with_the_config() -> Outcome {
     robot.control.wait_for("front", "watched", vp8).await?;
     watcher.skip_waiting();
     watcher.until(front).await?;
+    // Nobody has the one before any more.
+    robot.sender.wait_for_text("the camera is no more")?;
     watcher.stop().await
 }
 
@@ -482,6 +484,7 @@ async fn no_device_and_no_config_can_stop_the_robot() -> Outcome {
     robot.sender.wait_for_text("robot.id stays as it is")?;
     robot.sender.wait_for_text("control.socket stays as it is")?;
     goes_on(&mut watcher).await?;
+    ensure!(robot.said("signaling.url stays") == 0, "it was given on the command line");
     ensure!(robot.said("camera live") == 1, "{}", robot.sender.output());
     ensure!(robot.said("session starts") == 1, "{}", robot.sender.output());
     watcher.stop().await?;
