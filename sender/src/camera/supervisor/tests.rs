@@ -436,6 +436,18 @@ impl Shell {
     }
 }
 
+#[test]
+fn a_camera_that_is_removed_is_off_and_says_so_until_it_is_named_again() {
+    let (mut supervisor, _) = Supervisor::new(CAMERA, true, ms(0));
+    supervisor.handle(Input::Opened, ms(1), 0.5);
+    let retire = Input::Retire("removed".to_owned());
+    assert_eq!(supervisor.handle(retire, ms(2), 0.5), [Close, ShowSlate]);
+    assert_eq!((supervisor.state(), supervisor.reason()), (State::Off, Some("removed")));
+    assert_eq!(supervisor.handle(Input::Closed(0), ms(3), 0.5), NONE);
+    assert_eq!(supervisor.handle(Input::Enable(true), ms(4), 0.5), [ShowSlate, Open]);
+    assert_eq!(supervisor.reason(), None);
+}
+
 /// A xorshift generator: the same sequence at every run.
 struct Dice(u64);
 
@@ -467,7 +479,7 @@ fn no_sequence_of_events_leads_astray() {
                 shell.carry_out(supervisor.handle(Input::Changed(expected), now, 0.5), step);
                 shell.carry_out(supervisor.handle(Input::Enable(true), now, 0.5), step);
             }
-            let input = match dice.roll(if well { 16 } else { 24 }) {
+            let input = match dice.roll(if well { 16 } else { 25 }) {
                 0..8 => {
                     now += LOOK;
                     if shell.device == Device::Open && (well || dice.roll(3) > 0) {
@@ -491,6 +503,7 @@ fn no_sequence_of_events_leads_astray() {
                 17 => Input::Changed(expected),
                 18 => Input::NoEncoder("none".to_owned()),
                 19 => Input::DeviceAppeared,
+                24 => Input::Retire("removed".to_owned()),
                 20 | 21 => failed(),
                 _ => {
                     now += ms(dice.roll(3000));
