@@ -76,7 +76,7 @@ lint: ## format, clippy, shellcheck, types, architecture, dependencies; builds c
 	fi
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
-bench: ## joins, latency and viewers, measured on this computer; takes minutes, and wants it to itself
+bench: ## encoders, joins, latency, settings, supervision, viewers, measured on this computer; takes minutes, and wants it to itself
 	@echo 'bench: what is missing is installed (as root), then built; all of it takes minutes'
 	@$(SETUP) build run
 	$(CARGO) build $(LOCKED) --release --workspace --bins

@@ -1,10 +1,13 @@
 //! What tests and benches across the programs share: real processes on free ports, receivers that
-//! look at the pictures, and figures of processes.
+//! look at the pictures, encoders that are measured, and figures of processes.
 
 pub mod browser;
 pub mod control;
+pub mod encode;
 pub mod figures;
 pub mod lab;
+pub mod pictures;
+pub mod quality;
 pub mod source;
 pub mod vivid;
 pub mod watcher;
