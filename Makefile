@@ -20,6 +20,8 @@ NEVER := \
 	rovercast-protocol:axum rovercast-protocol:gstreamer rovercast-protocol:tokio \
 	rovercast-signaling:gstreamer \
 	rovercast-receiver:rovercast-sender rovercast-sender:rovercast-receiver \
+	rovercast-receiver:rovercast-feeders rovercast-sender:rovercast-feeders \
+	rovercast-signaling:rovercast-feeders \
 	rovercast-receiver:rovercast-twins rovercast-sender:rovercast-twins \
 	rovercast-signaling:rovercast-twins
 

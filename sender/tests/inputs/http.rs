@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
+use rovercast_feeders::{Feeder, Video, ffmpeg, free_address};
 use rovercast_sender::camera::inputs::h264::{Reason, Verdict};
 use rovercast_sender::camera::inputs::network::Media;
 use rovercast_sender::camera::inputs::streams::Origin;
 use rovercast_sender::config::{Secret, Source};
 
-use crate::support::{Attempt, Sender, Told, ffmpeg, free_address, runtime};
+use crate::support::{Attempt, Told, runtime};
 
 /// An attempt; another one as long as the server is not there yet.
 fn attempt(address: SocketAddr, runtime: &tokio::runtime::Runtime) -> (Attempt, Media) {
@@ -25,12 +26,12 @@ fn attempt(address: SocketAddr, runtime: &tokio::runtime::Runtime) -> (Attempt, 
 
 #[test]
 fn multipart_jpeg_is_decoded() {
-    let (runtime, address) = (runtime(), free_address());
+    let (runtime, address) = (runtime(), free_address().unwrap());
     let mut server = ffmpeg();
     server
         .args(["-re", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=30", "-c:v", "mjpeg"])
         .args(["-f", "mpjpeg", "-listen", "1", &format!("http://{address}/")]);
-    let server = Sender::spawn(server);
+    let server = Feeder::spawn(server).unwrap();
     let (attempt, media) = attempt(address, &runtime);
     assert_eq!(media, Media::Encoded);
     attempt.pictures(30);
@@ -41,9 +42,10 @@ fn multipart_jpeg_is_decoded() {
 #[test]
 fn transport_streams_and_files_are_taken_apart() {
     for (format, b_frames, passes) in [("mpegts", 0, true), ("matroska", 2, false)] {
-        let (runtime, address) = (runtime(), free_address());
+        let (runtime, address) = (runtime(), free_address().unwrap());
         let url = format!("http://{address}/");
-        let _server = Sender::ffmpeg(320, b_frames, &["-f", format, "-listen", "1", &url]);
+        let video = Video { b_frames, ..Video::of_width(320) };
+        let _server = Feeder::ffmpeg(video, &["-f", format, "-listen", "1", &url]).unwrap();
         let (attempt, media) = attempt(address, &runtime);
         assert_eq!(media, Media::H264, "{format}");
         match attempt.verdict() {

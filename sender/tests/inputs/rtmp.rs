@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
+use rovercast_feeders::{Feeder, Video, ffmpeg, free_address};
 use rovercast_sender::camera::inputs::h264::{Reason, Verdict};
 use rovercast_sender::camera::inputs::network::Media;
 use rovercast_sender::camera::inputs::rtmp::RtmpListener;
@@ -15,7 +16,7 @@ use rovercast_sender::config::{Secret, Source};
 use rtmp_runtime::client::{ClientConfig, ClientSession};
 use rtmp_runtime::server::ServerSession;
 
-use crate::support::{Attempt, Sender, Told, ffmpeg, free_address, gst_launch, runtime};
+use crate::support::{Attempt, Told, runtime};
 
 const KEY: &str = "right-key";
 
@@ -23,8 +24,9 @@ fn origin(listen: SocketAddr) -> Origin {
     Origin::new(Source::Rtmp { listen, key: Secret(KEY.to_owned()) })
 }
 
-fn publish(width: u32, b_frames: u32, to: SocketAddr, key: &str) -> Sender {
-    Sender::ffmpeg(width, b_frames, &["-f", "flv", &format!("rtmp://{to}/live/{key}")])
+fn publish(width: u32, b_frames: u32, to: SocketAddr, key: &str) -> Feeder {
+    let video = Video { b_frames, ..Video::of_width(width) };
+    Feeder::ffmpeg(video, &["-f", "flv", &format!("rtmp://{to}/live/{key}")]).unwrap()
 }
 
 fn width(verdict: Verdict) -> u32 {
@@ -36,7 +38,7 @@ fn width(verdict: Verdict) -> u32 {
 
 #[test]
 fn without_b_frames_it_passes_and_the_next_sender_is_taken() {
-    let (runtime, address) = (runtime(), free_address());
+    let (runtime, address) = (runtime(), free_address().unwrap());
     let origin = origin(address);
     let attempt = Attempt::start(&origin, &runtime);
     let first = publish(320, 0, address, KEY);
@@ -47,10 +49,8 @@ fn without_b_frames_it_passes_and_the_next_sender_is_taken() {
     assert!(attempt.end().contains("RTMP sender"));
 
     // Between two attempts a sender waits, and no picture of it is lost.
-    let _second = gst_launch(
-        352,
-        &format!("flvmux streamable=true ! rtmp2sink location=rtmp://{address}/live/{KEY}"),
-    );
+    let rest = format!("flvmux streamable=true ! rtmp2sink location=rtmp://{address}/live/{KEY}");
+    let _second = Feeder::gst_launch(352, &rest).unwrap();
     drop(attempt);
     let attempt = Attempt::start(&origin, &runtime);
     assert_eq!(width(attempt.verdict()), 352);
@@ -59,7 +59,7 @@ fn without_b_frames_it_passes_and_the_next_sender_is_taken() {
 
 #[test]
 fn b_frames_are_transcoded() {
-    let (runtime, address) = (runtime(), free_address());
+    let (runtime, address) = (runtime(), free_address().unwrap());
     let origin = origin(address);
     let attempt = Attempt::start(&origin, &runtime);
     let _sender = publish(320, 2, address, KEY);
@@ -69,17 +69,17 @@ fn b_frames_are_transcoded() {
 
 #[test]
 fn only_the_right_key_publishes_and_its_newest_sender() {
-    let (runtime, address) = (runtime(), free_address());
+    let (runtime, address) = (runtime(), free_address().unwrap());
     let origin = origin(address);
     let attempt = Attempt::start(&origin, &runtime);
     for key in ["wrong-key", "", "right-key2", "right-ke"] {
-        assert!(!publish(320, 0, address, key).wait(), "{key} was taken");
+        assert!(!publish(320, 0, address, key).wait().unwrap(), "{key} was taken");
     }
     assert!(attempt.nothing_told());
 
     let dead = publish(320, 0, address, KEY);
     assert_eq!(width(attempt.verdict()), 320);
-    dead.freeze();
+    dead.freeze().unwrap();
     let _alive = publish(352, 0, address, KEY);
     let stream = attempt.wait(|told| match told {
         Told::Verdict(Verdict::PassThrough(stream)) => Some(*stream),
@@ -91,14 +91,14 @@ fn only_the_right_key_publishes_and_its_newest_sender() {
 
 #[test]
 fn another_codec_is_named() {
-    let (runtime, address) = (runtime(), free_address());
+    let (runtime, address) = (runtime(), free_address().unwrap());
     let origin = origin(address);
     let attempt = Attempt::start(&origin, &runtime);
     let mut command: Command = ffmpeg();
     command
         .args(["-re", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=30", "-c:v", "flv1"])
         .args(["-f", "flv", &format!("rtmp://{address}/live/{KEY}")]);
-    let _sender = Sender::spawn(command);
+    let _sender = Feeder::spawn(command).unwrap();
     let reason = attempt.end();
     assert!(reason.contains("Sorenson H.263: set it to H.264"), "{reason}");
 }

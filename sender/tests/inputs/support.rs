@@ -1,7 +1,5 @@
-//! An attempt at a source with what a camera puts behind it, and the senders.
+//! An attempt at a source with what a camera puts behind it.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -163,73 +161,4 @@ fn connect(pipeline: &gst::Pipeline, pad: &gst::Pad, media: Media, end: &gst::El
 pub(crate) fn runtime() -> Runtime {
     gst::init().unwrap();
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
-
-/// A port of this host that is free for TCP and UDP at this moment.
-pub(crate) fn free_address() -> SocketAddr {
-    loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-}
-
-/// A program that runs until it is dropped.
-pub(crate) struct Sender(Child);
-
-impl Sender {
-    /// ffmpeg with a moving picture of this width and a tone, as H.264 with so many B-frames.
-    pub(crate) fn ffmpeg(width: u32, b_frames: u32, output: &[&str]) -> Self {
-        let picture = format!("testsrc=size={width}x240:rate=30");
-        let b_frames = b_frames.to_string();
-        let mut ffmpeg = ffmpeg();
-        ffmpeg
-            .args(["-re", "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", "sine"])
-            .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "30"])
-            .args(["-bf", &b_frames, "-c:a", "aac"])
-            .args(output);
-        Self::spawn(ffmpeg)
-    }
-
-    pub(crate) fn spawn(mut command: Command) -> Self {
-        Self(command.stdin(Stdio::null()).spawn().expect("the program is not installed"))
-    }
-
-    /// How it ended by itself: whether well.
-    pub(crate) fn wait(mut self) -> bool {
-        self.0.wait().unwrap().success()
-    }
-
-    /// It holds still, with its connections open.
-    pub(crate) fn freeze(&self) {
-        let stop = Command::new("kill").args(["-STOP", &self.0.id().to_string()]).status();
-        assert!(stop.unwrap().success());
-    }
-}
-
-impl Drop for Sender {
-    /// As if it lost its power.
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-pub(crate) fn ffmpeg() -> Command {
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-hide_banner", "-loglevel", "fatal"]);
-    ffmpeg
-}
-
-/// `gst-launch-1.0` with a moving picture of this width as H.264, into the rest of the line.
-pub(crate) fn gst_launch(width: u32, rest: &str) -> Sender {
-    let launch = format!(
-        "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height=240,framerate=30/1 \
-         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 ! h264parse config-interval=-1 ! {rest}"
-    );
-    let mut command = Command::new("gst-launch-1.0");
-    command.arg("-q").args(launch.split_whitespace());
-    Sender::spawn(command)
 }

@@ -51,6 +51,15 @@ impl fmt::Display for Usage {
     }
 }
 
+/// How many threads of a process run encoders.
+pub fn encoder_threads(pid: u32) -> anyhow::Result<usize> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))?;
+    let names =
+        tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    // The encoder's threads inherit the name of the thread that feeds it.
+    Ok(names.filter(|name| name.starts_with("rovercast-frame")).count())
+}
+
 /// A value below which the given part (0 to 1) of the values lies.
 pub fn percentile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use gst::prelude::*;
+use rovercast_e2e::figures::encoder_threads;
 use rovercast_e2e::lab::{Folder, broker, footage, gstreamer, robot, robot_config};
 use rovercast_e2e::watcher::{Picture, Watcher};
 use rovercast_protocol::pixelclock::Reading;
@@ -94,18 +95,10 @@ async fn four_viewers_share_one_encoder_and_miss_no_frame() -> Outcome {
     let (_broker, address) = broker("127.0.0.1:0")?;
     let mut sender = robot(&folder, &robot_config("r", &[("c", 320, 240, 30)]), &address)?;
     sender.wait_for_text("camera live")?;
-    let encoder_threads = || -> anyhow::Result<usize> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", sender.pid()))?;
-        let names = tasks
-            .flatten()
-            .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-        // The encoder's threads inherit the name of the thread that feeds it.
-        Ok(names.filter(|name| name.starts_with("rovercast-frame")).count())
-    };
     // It encodes only while somebody watches.
     let mut first = Watcher::start(&address, "r", &[])?;
     first.next().await?;
-    let before = encoder_threads()?;
+    let before = encoder_threads(sender.pid())?;
     ensure!(before > 0, "no encoder found");
     let mut watchers = vec![first];
     for _ in 1..4 {
@@ -116,7 +109,7 @@ async fn four_viewers_share_one_encoder_and_miss_no_frame() -> Outcome {
         let first = watcher.until(|picture| clock_us(picture).is_some()).await?;
         latest_first = latest_first.max(clock_us(&first).unwrap_or(0));
     }
-    ensure!(encoder_threads()? == before, "viewers cost encoders");
+    ensure!(encoder_threads(sender.pid())? == before, "viewers cost encoders");
     let mut seen = Vec::new();
     for watcher in &mut watchers {
         let mut clocks = Vec::new();
@@ -198,13 +191,15 @@ async fn a_camera_that_does_not_exist_is_lost_and_hurts_nobody() -> Outcome {
     let (_broker, address) = broker("127.0.0.1:0")?;
     let config = robot_config("r", &[("good", 320, 240, 30)])
         + "[[camera]]\nid = \"gone\"\nsource = { type = \"v4l2\", device = \"/dev/video-none\" }\n\
+           [[camera]]\nid = \"coded\"\n\
+           source = { type = \"v4l2\", device = \"/dev/video-none\", format = \"h264\" }\n\
            [[camera]]\nid = \"wrong\"\nsource = { type = \"launch\", launch = \"nosuchelement ! x\" }\n\
            [[camera]]\nid = \"broken\"\nsource = { type = \"file\", path = \"/dev/null\" }\n";
     let mut sender = robot(&folder, &config, &address)?;
     let mut watcher = Watcher::start(&address, "r", &[])?;
     let mut good = 0;
     let mut slates = std::collections::BTreeSet::new();
-    while good < 60 || slates.len() < 3 {
+    while good < 60 || slates.len() < 4 {
         let picture = watcher.next().await?;
         if picture.camera.as_str() == "good" {
             clock_us(&picture).with_context(|| format!("not whole: {picture:?}"))?;
@@ -236,6 +231,7 @@ async fn a_camera_that_does_not_exist_is_lost_and_hurts_nobody() -> Outcome {
         receiver.wait_for_text(logged)?;
     }
     receiver.wait_for("gone lost", lost("gone", "/dev/video-none"))?;
+    receiver.wait_for("coded lost", lost("coded", "device /dev/video-none cannot be used"))?;
     receiver.wait_for("wrong lost", lost("wrong", "nosuchelement"))?;
     receiver.wait_for("broken lost", lost("broken", ""))?;
     ensure!(!sender.output().contains("good\": camera lost"), "{}", sender.output());

@@ -19,6 +19,9 @@ const CONNECT_US: u32 = 3_000_000;
 /// A web server that falls silent is left after this, in seconds.
 const SILENCE_S: u32 = 3;
 
+/// An SRT source that is to be closed sees it after this, in milliseconds.
+const POLL_MS: u32 = 100;
+
 /// How a source is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
@@ -156,10 +159,11 @@ pub fn opening(source: &Source, wanted: Wanted<'_>) -> Option<Opening> {
             secrets: vec![("location", url.0.clone())],
         },
         Source::Srt { listen, passphrase, latency_ms } => Opening {
-            // By itself the demuxer would claim 700 ms.
+            // By itself it would be closed no sooner than the sender is known to be dead, and the
+            // demuxer would claim 700 ms.
             launch: format!(
                 "srtsrc name={ORIGIN} uri=\"srt://{listen}?mode=listener\" latency={latency_ms} \
-                 ! tsdemux name={END} latency=0"
+                 poll-timeout={POLL_MS} ! tsdemux name={END} latency=0"
             ),
             secrets: passphrase.iter().map(|text| ("passphrase", text.0.clone())).collect(),
         },

@@ -2,10 +2,12 @@
 //!
 //! What to do with a stream is decided in `network`; here it is done.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
+use rovercast_peer::start::now;
 use tokio::runtime::Handle;
 
 use crate::camera::inputs::network::{self, Caps, END, From, Media, ORIGIN, Step, Wanted};
@@ -18,6 +20,9 @@ pub const INPUT: &str = "rovercast-input";
 /// RTMP access units that may wait for the parser, as far as they are not taken at once: the
 /// newest go then, up to the next key frame.
 const WAITING_UNITS: u64 = 15;
+
+/// SRT senders that call are told of no more often than this.
+const CALLERS: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// An encoded source, and what of it outlives an attempt to use it: an RTMP server goes on
 /// listening.
@@ -74,6 +79,9 @@ impl Origin {
         if let Source::Rtsp { .. } = self.source {
             select_video(&origin);
         }
+        if let Source::Srt { listen, .. } = self.source {
+            tell_callers(&origin, listen);
+        }
         taker.watch(&end);
         let receiving = match &self.source {
             Source::Rtmp { listen, key } => {
@@ -100,6 +108,24 @@ fn select_video(rtspsrc: &gst::Element) {
             caps.structure(0).and_then(|caps| caps.get::<&str>("media").ok()) == Some("video")
         });
         Some((video && !selected.swap(true, Ordering::Relaxed)).to_value())
+    });
+}
+
+/// Whoever calls is told of: one with a wrong passphrase is refused by the library without a word.
+/// Whoever calls again and again shall not fill the log.
+fn tell_callers(srtsrc: &gst::Element, listen: SocketAddr) {
+    let told = Mutex::new(None);
+    srtsrc.set_property("authentication", true);
+    srtsrc.connect("caller-connecting", false, move |_| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| now() >= told + CALLERS) {
+            *told = Some(now());
+            tracing::info!(
+                %listen,
+                "an SRT sender calls: where no pictures follow, its passphrase is wrong"
+            );
+        }
+        Some(true.to_value())
     });
 }
 
