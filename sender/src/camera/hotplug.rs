@@ -1,5 +1,8 @@
 //! News of devices that are plugged in: so that a camera comes back at once, not at its next try.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use gst::prelude::*;
 
 /// Watches for cameras, for as long as it lives. Where nothing tells of devices (no udev) none is
@@ -15,14 +18,23 @@ impl Hotplug {
     pub fn start(on_device: impl Fn() + Send + Sync + 'static) -> Option<Self> {
         let monitor = gst::DeviceMonitor::new();
         monitor.add_filter(Some("Video/Source"), None)?;
+        // Those that are there are told of, too.
+        let started = Arc::new(AtomicBool::new(false));
+        let is_later = started.clone();
         monitor.bus().set_sync_handler(move |_, message| {
-            if let gst::MessageView::DeviceAdded(_) = message.view() {
+            if let gst::MessageView::DeviceAdded(added) = message.view()
+                && is_later.load(Ordering::Relaxed)
+            {
+                tracing::info!("plugged in: {}", added.device().display_name());
                 on_device();
             }
             gst::BusSyncReply::Drop
         });
         match monitor.start() {
-            Ok(()) => Some(Self { monitor }),
+            Ok(()) => {
+                started.store(true, Ordering::Relaxed);
+                Some(Self { monitor })
+            }
             Err(_) => {
                 tracing::info!("nothing here tells of devices: cameras come back when tried again");
                 None

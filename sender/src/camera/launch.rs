@@ -5,10 +5,17 @@ use std::sync::{Arc, Mutex};
 use gst::prelude::*;
 use rovercast_peer::start::share_clock;
 
+use crate::camera::convert::Installed;
+use crate::camera::reason;
+use crate::camera::registry::Registry;
+
 /// Builds a pipeline on the shared clock. The error is for people.
 pub fn parse(launch: &str) -> Result<gst::Pipeline, String> {
     let pipeline: gst::Pipeline = gst::parse::launch(launch)
-        .map_err(|error| format!("the pipeline cannot be built: {}", error.message()))?
+        .map_err(|error| {
+            let reason = reason::without_numbers(error.message(), is_element);
+            format!("the pipeline cannot be built: {reason}")
+        })?
         .downcast()
         .map_err(|_| {
             "the launch fragment must make elements that link one to another".to_owned()
@@ -67,12 +74,26 @@ pub fn watch(
     bus.set_sync_handler(move |_, message| {
         contexts.heed(message);
         match message.view() {
-            gst::MessageView::Error(error) => on_end(error.error().to_string()),
+            gst::MessageView::Error(error) => on_end(complaint(error)),
             gst::MessageView::Eos(_) => on_end("the source has ended".to_owned()),
             _ => {}
         }
         gst::BusSyncReply::Drop
     });
+}
+
+/// What an element complains of, for people.
+pub fn complaint(error: &gst::message::Error) -> String {
+    let element = error.src().and_then(|src| src.downcast_ref::<gst::Element>());
+    let v4l2 = element
+        .filter(|element| element.factory().is_some_and(|factory| factory.name() == "v4l2src"));
+    let device = v4l2.and_then(|source| source.property::<Option<String>>("device"));
+    let (text, debug) = (error.error().to_string(), error.debug().unwrap_or_default());
+    reason::of(device.as_deref(), &text, &debug, is_element)
+}
+
+fn is_element(kind: &str) -> bool {
+    Registry.has_element(kind)
 }
 
 /// Sets it going. Blocks while devices open. The reason of a failure comes by the bus.

@@ -18,6 +18,7 @@ pub mod output;
 pub mod plan;
 pub mod probe;
 pub mod pulse;
+pub mod reason;
 pub mod rectify;
 pub mod registry;
 pub mod seam;

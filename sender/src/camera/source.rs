@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::camera::origin::{self, Origin, WAITING_UNITS};
 use crate::camera::registry::Registry;
 use crate::camera::tap::{health_after, tap_frames};
 use crate::camera::v4l2::{self, Capture, Chosen};
-use crate::camera::{drive, plan, rectify};
+use crate::camera::{drive, plan, reason, rectify};
 use crate::config::{CameraConfig, Source};
 
 /// What a source reports while it runs.
@@ -238,6 +239,9 @@ pub(super) fn check(source: &Source) -> Result<(), String> {
     };
     match path.metadata() {
         Ok(_) => Ok(()),
+        Err(error) if what == "device" && error.kind() == ErrorKind::NotFound => {
+            Err(reason::not_there(&path.to_string_lossy()))
+        }
         Err(error) => Err(format!("the {what} {} cannot be used: {error}", path.display())),
     }
 }

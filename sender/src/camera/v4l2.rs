@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gst::prelude::*;
 
+use crate::camera::launch::complaint;
 use crate::config::V4l2Format;
 
 /// What a device is asked for.
@@ -46,7 +47,7 @@ pub fn offered(device: &Path) -> Result<gst::Caps, String> {
 
 fn reason(message: &gst::Message) -> Option<String> {
     match message.view() {
-        gst::MessageView::Error(error) => Some(error.error().to_string()),
+        gst::MessageView::Error(error) => Some(complaint(error)),
         _ => None,
     }
 }
