@@ -64,6 +64,11 @@ impl Camera {
         self.set("percentage_of_dropped_buffers", percent)
     }
 
+    /// Tells programs of it once more, as if it had just been plugged in.
+    pub fn announce(&self) -> anyhow::Result<()> {
+        run("udevadm", &["trigger", "--settle", "--action=add", &self.path()]).map(drop)
+    }
+
     /// What the program that uses it has set, in the words of `v4l2-ctl`.
     pub fn settings(&self) -> anyhow::Result<String> {
         run("v4l2-ctl", &["-d", &self.path(), "--get-fmt-video", "--get-parm"])
