@@ -16,13 +16,6 @@ pub struct PictureConfig {
     pub lens: Option<Lens>,
 }
 
-impl PictureConfig {
-    /// Whether the pictures are only scaled.
-    pub fn is_plain(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// Pixels cut off: even, 0 to 8192. The camera is asked for pictures that are larger by them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
