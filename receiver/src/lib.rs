@@ -10,5 +10,7 @@ pub mod policy;
 pub mod report;
 pub mod robots;
 pub mod session;
+pub mod sessions;
+pub mod turns;
 pub mod view;
 pub mod views;

@@ -1,25 +1,56 @@
-//! When to have a session, and when to give one up for a new one. Pure.
+//! When to have a session, when to make another beside it, and which of the two to give up. Pure.
+//!
+//! There are at most two sessions: the *current* one, whose pictures are shown, and a *pending* one,
+//! which is to take its place. Nothing ends a session but its own end, long silence, or a picture
+//! of its successor: one that is silent may come to life again, and then stays.
 
 use std::time::Duration;
 
-use rovercast_protocol::backoff::Backoff;
+use rovercast_protocol::backoff::{Backoff, patience};
 use rovercast_protocol::ids::PeerId;
 
-/// An attempt that shows no life by then is given up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A session in which nothing has come for this long, not even answers to pings, is in doubt. Pings
+/// are five a second.
+const SILENCE: Duration = Duration::from_millis(600);
 
-/// Without a word of the robot for this long, a session that the broker does not know any more is
-/// given up. Telemetry alone comes every second.
-const ORPHAN_SILENCE: Duration = Duration::from_millis(1500);
+/// The same when something else speaks against it, too: the robot has another connection to the
+/// broker, or this host another address.
+const SILENCE_AFTER_CHANGE: Duration = Duration::from_millis(300);
 
-/// The same for a session that nothing else speaks against.
-const SILENCE: Duration = Duration::from_secs(5);
+/// A change of addresses concerns what happens within this time.
+const JUST_NOW: Duration = Duration::from_secs(5);
 
-/// A session that lived for this long was a good one: the next is tried soon.
+/// So long is kept what may come to life again, though nothing can take its place.
+const GIVEN_UP: Duration = Duration::from_secs(30);
+
+/// A successor that is connected but shows nothing takes the place of a silent session then: its
+/// cameras may all be off.
+const NO_PICTURE: Duration = Duration::from_secs(2);
+
+/// An attempt to connect may take this long, or four times what the last success took, times
+/// [`patience`].
+const CONNECTING: Duration = Duration::from_millis(2500);
+const LEAST_CONNECTING: Duration = Duration::from_millis(1000);
+const MOST_CONNECTING: Duration = Duration::from_secs(10);
+
+/// A session that lived for this long was a good one.
 const GOOD: Duration = Duration::from_secs(5);
+
+/// For so long after a good session attempts follow each other quickly: pictures are to be back as
+/// soon as the network is.
+const RECOVERING: Duration = Duration::from_secs(120);
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+
+/// Which of the two sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// The one whose pictures are shown.
+    Current,
+    /// The one that is to take its place.
+    Pending,
+}
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,31 +59,55 @@ pub enum Action {
     Wait,
     /// Ask this peer for a session.
     Start(PeerId),
-    /// End the session that there is.
-    GiveUp(&'static str),
+    /// The pending session takes the place of the current one, which ends.
+    Promote,
+    /// End this session.
+    GiveUp(Slot, &'static str),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    Idle { retry_at: Duration },
-    Asked { since: Duration },
-    Connected { since: Duration, heard: Duration, orphan: bool },
+/// What is known of a session.
+#[derive(Debug, Clone)]
+struct Facts {
+    /// The robot's connection to the broker that it was asked of.
+    peer: PeerId,
+    asked: Duration,
+    connected: Option<Duration>,
+    /// When something came by it last.
+    heard: Duration,
+    /// A picture of it is shown.
+    shows: bool,
 }
 
-/// Follows the robot and the session with it.
+/// Follows the robot and the sessions with it.
 #[derive(Debug)]
 pub struct Watch {
     robot: Option<PeerId>,
-    state: State,
+    current: Option<Facts>,
+    pending: Option<Facts>,
+    retry_at: Duration,
     backoff: Backoff,
+    /// Attempts in a row that did not connect.
+    late: u32,
+    /// How long the last successful attempt took.
+    usual: Option<Duration>,
+    /// When something came last by a session that had lived for long.
+    good: Option<Duration>,
+    /// When this host's addresses changed last.
+    moved: Option<Duration>,
 }
 
 impl Default for Watch {
     fn default() -> Self {
         Self {
             robot: None,
-            state: State::Idle { retry_at: Duration::ZERO },
+            current: None,
+            pending: None,
+            retry_at: Duration::ZERO,
             backoff: Backoff::new(FIRST_RETRY, SLOWEST_RETRY),
+            late: 0,
+            usual: None,
+            good: None,
+            moved: None,
         }
     }
 }
@@ -63,206 +118,159 @@ impl Watch {
         if peer.is_some() && peer != self.robot {
             // It has come back: what failed before says nothing about now.
             self.backoff.reset();
-            if let State::Idle { retry_at } = &mut self.state {
-                *retry_at = Duration::ZERO;
-            }
-        }
-        let moved = peer != self.robot;
-        if let State::Connected { orphan, .. } = &mut self.state {
-            *orphan |= moved;
+            (self.retry_at, self.late) = (Duration::ZERO, 0);
         }
         self.robot = peer;
     }
 
-    /// The link to the broker is down: who is on-line is not known.
-    pub fn link_down(&mut self, now: Duration, random: f64) {
+    /// The link to the broker is down: who is on-line is not known, and what is not connected
+    /// never will be. Returns whether the pending session is over.
+    pub fn link_down(&mut self, now: Duration, random: f64) -> bool {
         self.robot = None;
-        match &mut self.state {
-            // Negotiation needs the broker; media does not.
-            State::Asked { .. } => self.ended(now, random),
-            State::Connected { orphan, .. } => *orphan = true,
-            State::Idle { .. } => {}
+        let hopeless = self.pending.as_ref().is_some_and(|pending| pending.connected.is_none());
+        if hopeless {
+            self.ended(Slot::Pending, now, random);
         }
+        hopeless
+    }
+
+    /// This host has other addresses than before.
+    pub fn moved(&mut self, now: Duration) {
+        (self.moved, self.late) = (Some(now), 0);
     }
 
     /// A session was asked for.
-    pub fn asked(&mut self, now: Duration) {
-        self.state = State::Asked { since: now };
+    pub fn asked(&mut self, peer: PeerId, now: Duration) {
+        self.pending = Some(Facts { peer, asked: now, connected: None, heard: now, shows: false });
     }
 
-    /// Something of the robot arrived in this session: media or a message.
-    pub fn heard(&mut self, now: Duration) {
-        match &mut self.state {
-            State::Connected { since, heard, .. } => {
-                *heard = now.max(*heard);
-                if now.saturating_sub(*since) > GOOD {
-                    self.backoff.reset();
-                }
-            }
-            state => *state = State::Connected { since: now, heard: now, orphan: false },
+    /// Something came by this session at this time: media, a message, or the connection itself.
+    pub fn heard(&mut self, slot: Slot, at: Duration) {
+        let facts = match slot {
+            Slot::Current => self.current.as_mut(),
+            Slot::Pending => self.pending.as_mut(),
+        };
+        let Some(facts) = facts else { return };
+        facts.heard = at.max(facts.heard);
+        if facts.connected.is_none() {
+            facts.connected = Some(at);
+            self.usual = Some(at.saturating_sub(facts.asked));
         }
+        self.late = 0;
+        if facts.connected.is_some_and(|connected| at.saturating_sub(connected) > GOOD) {
+            self.good = Some(at);
+            self.backoff.reset();
+        }
+    }
+
+    /// A picture of the pending session is shown.
+    pub fn pending_shows(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.shows = true;
+        }
+    }
+
+    /// The pending session has become the current one.
+    pub fn promoted(&mut self) {
+        self.current = self.pending.take();
     }
 
     /// The robot refused, where it was asked.
     pub fn refused(&mut self, now: Duration, random: f64) {
         if self.is_asked() {
-            self.ended(now, random);
+            self.good = None;
+            self.ended(Slot::Pending, now, random);
         }
     }
 
-    /// Whether a session is asked for that has not shown life.
+    /// A session is over.
+    pub fn ended(&mut self, slot: Slot, now: Duration, random: f64) {
+        let ended = match slot {
+            Slot::Current => self.current.take(),
+            Slot::Pending => self.pending.take(),
+        };
+        if ended.is_some_and(|ended| ended.connected.is_none()) {
+            self.late += 1;
+        }
+        let wait = if self.is_recovering(now) {
+            FIRST_RETRY.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+        } else {
+            self.backoff.next(random)
+        };
+        self.retry_at = now + wait;
+    }
+
+    /// Whether a session is asked for that has not connected.
     pub fn is_asked(&self) -> bool {
-        matches!(self.state, State::Asked { .. })
+        self.pending.as_ref().is_some_and(|pending| pending.connected.is_none())
     }
 
-    /// Whether a session is alive.
-    pub fn is_connected(&self) -> bool {
-        matches!(self.state, State::Connected { .. })
+    /// Whether there is a session by which something came lately.
+    pub fn is_connected(&self, now: Duration) -> bool {
+        self.current.as_ref().is_some_and(|current| !self.is_silent(current, now))
     }
 
-    /// The broker says that the other side has left it.
-    pub fn orphaned(&mut self) {
-        if let State::Connected { orphan, .. } = &mut self.state {
-            *orphan = true;
-        }
-    }
-
-    /// The session is over.
-    pub fn ended(&mut self, now: Duration, random: f64) {
-        self.state = State::Idle { retry_at: now + self.backoff.next(random) };
+    /// Whether a session was lost, or is about to be: then the network may be in trouble.
+    pub fn is_in_trouble(&self, now: Duration) -> bool {
+        !self.is_connected(now) && self.is_recovering(now)
     }
 
     /// What to do at this time.
     pub fn action(&self, now: Duration) -> Action {
-        match (&self.state, &self.robot) {
-            (State::Idle { retry_at }, Some(robot)) if now >= *retry_at => {
-                Action::Start(robot.clone())
+        if let Some(pending) = &self.pending {
+            return self.of_pending(pending, now);
+        }
+        if let Some(current) = &self.current {
+            if !self.is_silent(current, now) {
+                return Action::Wait;
             }
-            (State::Asked { since }, _) if now.saturating_sub(*since) > CONNECT_TIMEOUT => {
-                Action::GiveUp("it did not connect in time")
+            if now.saturating_sub(current.heard) > GIVEN_UP {
+                return Action::GiveUp(Slot::Current, "nothing has come for long");
             }
-            (State::Connected { heard, orphan, .. }, robot) => {
-                let silent = now.saturating_sub(*heard);
-                if *orphan && robot.is_some() && silent > ORPHAN_SILENCE {
-                    Action::GiveUp("the broker does not know it any more, and it is silent")
-                } else if silent > SILENCE && (robot.is_some() || *orphan) {
-                    Action::GiveUp("nothing has come for long")
-                } else {
-                    Action::Wait
-                }
-            }
+        }
+        match &self.robot {
+            Some(robot) if now >= self.retry_at => Action::Start(robot.clone()),
             _ => Action::Wait,
         }
+    }
+
+    fn of_pending(&self, pending: &Facts, now: Duration) -> Action {
+        if pending.connected.is_some() && (pending.shows || self.current.is_none()) {
+            return Action::Promote;
+        }
+        if self.is_connected(now) {
+            return Action::GiveUp(Slot::Pending, "the one before it is alive again");
+        }
+        match pending.connected {
+            None if now.saturating_sub(pending.asked) > self.connecting(now) => {
+                Action::GiveUp(Slot::Pending, "it did not connect in time")
+            }
+            Some(_) if self.is_silent(pending, now) => {
+                Action::GiveUp(Slot::Pending, "it has gone silent, too")
+            }
+            Some(connected) if now.saturating_sub(connected) > NO_PICTURE => Action::Promote,
+            _ => Action::Wait,
+        }
+    }
+
+    fn connecting(&self, now: Duration) -> Duration {
+        let usual = self.usual.filter(|_| self.is_recovering(now));
+        let unit = usual.map_or(CONNECTING, |usual| (usual * 4).max(LEAST_CONNECTING));
+        (unit * patience(self.late)).min(MOST_CONNECTING)
+    }
+
+    fn is_silent(&self, session: &Facts, now: Duration) -> bool {
+        let robot_moved = self.robot.as_ref().is_some_and(|robot| *robot != session.peer);
+        let host_moved = self.moved.is_some_and(|moved| now.saturating_sub(moved) < JUST_NOW);
+        let moved = robot_moved || host_moved;
+        let patience = if moved { SILENCE_AFTER_CHANGE } else { SILENCE };
+        now.saturating_sub(session.heard) > patience
+    }
+
+    fn is_recovering(&self, now: Duration) -> bool {
+        self.good.is_some_and(|good| now.saturating_sub(good) < RECOVERING)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(name: &str) -> Option<PeerId> {
-        Some(PeerId(name.to_owned()))
-    }
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    fn connected() -> Watch {
-        let mut watch = Watch::default();
-        watch.robot(peer("a"));
-        assert_eq!(watch.action(ms(0)), Action::Start(PeerId("a".into())));
-        watch.asked(ms(0));
-        watch.heard(ms(100));
-        watch
-    }
-
-    #[test]
-    fn nothing_is_asked_of_a_robot_that_is_not_there() {
-        assert_eq!(Watch::default().action(ms(0)), Action::Wait);
-    }
-
-    #[test]
-    fn running_media_outlives_the_broker() {
-        let mut watch = connected();
-        watch.link_down(ms(1000), 0.0);
-        for now in (1000..60_000).step_by(500) {
-            watch.heard(ms(now));
-            assert_eq!(watch.action(ms(now + 400)), Action::Wait);
-        }
-        watch.robot(peer("b"));
-        watch.heard(ms(60_000));
-        assert_eq!(watch.action(ms(61_000)), Action::Wait, "the robot has only reconnected");
-    }
-
-    #[test]
-    fn a_robot_that_restarted_is_called_again_soon() {
-        let mut watch = connected();
-        watch.orphaned();
-        watch.robot(None);
-        assert_eq!(watch.action(ms(2000)), Action::Wait, "there is nobody to call");
-        watch.robot(peer("b"));
-        assert!(matches!(watch.action(ms(2000)), Action::GiveUp(_)));
-        watch.ended(ms(2000), 0.0);
-        assert_eq!(watch.action(ms(2100)), Action::Start(PeerId("b".into())));
-    }
-
-    #[test]
-    fn silence_ends_a_session_late_when_nothing_else_speaks_against_it() {
-        let watch = connected();
-        assert_eq!(watch.action(ms(5000)), Action::Wait);
-        assert!(matches!(watch.action(ms(5200)), Action::GiveUp(_)));
-    }
-
-    #[test]
-    fn attempts_time_out_and_are_repeated_with_backoff() {
-        let mut watch = Watch::default();
-        watch.robot(peer("a"));
-        watch.asked(ms(0));
-        assert_eq!(watch.action(ms(9_000)), Action::Wait);
-        assert!(matches!(watch.action(ms(10_001)), Action::GiveUp(_)));
-        let mut now = ms(10_001);
-        let mut waits = Vec::new();
-        for _ in 0..8 {
-            watch.ended(now, 1.0);
-            let from = now;
-            while watch.action(now) == Action::Wait {
-                now += ms(50);
-            }
-            waits.push((now - from).as_millis());
-            watch.asked(now);
-        }
-        assert!(waits.is_sorted() && waits[0] <= 150 && waits[7] >= 4_000, "{waits:?}");
-    }
-
-    #[test]
-    fn what_fails_just_after_connecting_is_not_tried_all_the_time() {
-        let mut watch = Watch::default();
-        watch.robot(peer("a"));
-        let (mut now, mut sessions) = (ms(0), 0);
-        while now < ms(30_000) {
-            if watch.action(now) == Action::Wait {
-                now += ms(50);
-                continue;
-            }
-            sessions += 1;
-            watch.asked(now);
-            watch.heard(now + ms(200));
-            now += ms(300);
-            watch.ended(now, 1.0);
-        }
-        assert!(sessions < 14, "{sessions}");
-    }
-
-    #[test]
-    fn a_robot_that_comes_back_is_not_kept_waiting_by_old_failures() {
-        let mut watch = Watch::default();
-        watch.robot(peer("a"));
-        for _ in 0..8 {
-            watch.ended(ms(0), 1.0);
-        }
-        watch.robot(None);
-        watch.robot(peer("b"));
-        assert_eq!(watch.action(ms(0)), Action::Start(PeerId("b".into())));
-    }
-}
+mod tests;

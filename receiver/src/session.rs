@@ -1,14 +1,15 @@
 //! One session with a robot: its tracks to their views, its messages to the report.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
 use rovercast_peer::channel::Channel;
-use rovercast_peer::connection::{Connection, ConnectionError, ConnectionEvent, Track};
+use rovercast_peer::connection::{Connection, ConnectionError, Track};
 use rovercast_peer::start::now_us;
 use rovercast_protocol::clock::{Offset, OffsetEstimator, RtpAnchor};
 use rovercast_protocol::codec::Codec;
@@ -19,6 +20,7 @@ use rovercast_protocol::telemetry::{Ping, RobotMessage, ViewerMessage};
 
 use crate::decode;
 use crate::meter::Meter;
+use crate::turns::Turn;
 use crate::view::Entrance;
 
 /// Jitter buffers that are followed: tracks, their retransmissions, and some to spare. What a
@@ -30,8 +32,12 @@ const MAX_JITTER_BUFFERS: usize = 256;
 pub struct Session {
     /// Its id.
     pub id: SessionId,
+    /// When its pictures are shown.
+    pub turn: Turn,
     /// The media connection.
     pub connection: Connection,
+    /// Tracks whose view is not there yet.
+    pub waiting: BTreeMap<CameraId, Track>,
     tracks: Vec<ReceivedTrack>,
     jitter_buffers: HashMap<u32, glib::WeakRef<gst::Element>>,
     clock: OffsetEstimator,
@@ -59,10 +65,12 @@ pub struct NetworkFigures {
 
 impl Session {
     /// A session whose offer is still to come.
-    pub fn new(id: SessionId, connection: Connection) -> Self {
+    pub fn new(id: SessionId, turn: Turn, connection: Connection) -> Self {
         Self {
             id,
+            turn,
             connection,
+            waiting: BTreeMap::new(),
             tracks: Vec::new(),
             jitter_buffers: HashMap::new(),
             clock: OffsetEstimator::default(),
@@ -82,14 +90,10 @@ impl Session {
         }
     }
 
-    /// The next event of the connection.
-    pub async fn next(&mut self) -> ConnectionEvent {
-        self.connection.next().await
-    }
-
-    /// When the last packet came, in microseconds of this host's clock; 0 before the first.
-    pub fn heard_us(&self) -> i64 {
-        self.heard_us.load(Ordering::Relaxed)
+    /// When something came last, on this host's clock; none before the first.
+    pub fn heard(&self) -> Option<Duration> {
+        let heard_us = self.heard_us.load(Ordering::Relaxed);
+        u64::try_from(heard_us).ok().filter(|us| *us > 0).map(Duration::from_micros)
     }
 
     /// The other host's clock, once it is known.

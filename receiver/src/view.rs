@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::decode;
 use crate::meter::Meter;
 use crate::output::Output;
+use crate::turns::{Turn, Turns};
 
 /// An access unit may be this much older than the jitter buffer explains. Decoding runs on the
 /// thread that brings the packets, so that no hand-over costs time; where it does not keep up,
@@ -39,6 +40,7 @@ pub struct View {
     codec: Codec,
     pipeline: gst::Pipeline,
     inlet: gst::Pad,
+    turns: Arc<Turns>,
     /// The decoder cannot go on without a key frame.
     needs_key_frame: Arc<AtomicBool>,
     /// Since when a session has been pushing, in microseconds of the shared clock; 0 when none is.
@@ -51,6 +53,8 @@ pub struct View {
 #[derive(Debug)]
 pub struct Entrance {
     inlet: gst::Pad,
+    turns: Arc<Turns>,
+    turn: Turn,
     needs_key_frame: Arc<AtomicBool>,
     pushing_since_us: Arc<AtomicI64>,
     meter: Arc<Meter>,
@@ -114,6 +118,7 @@ impl View {
             codec,
             pipeline,
             inlet,
+            turns: Arc::default(),
             needs_key_frame,
             pushing_since_us,
             meter,
@@ -144,11 +149,13 @@ impl View {
         (decoded - frames_before, bytes - bytes_before)
     }
 
-    /// A way in, for a session that starts, whose jitter buffer waits so long at most.
-    pub fn entrance(&self, jitter_buffer: Duration) -> Entrance {
+    /// A way in, for the session whose turn this is and whose jitter buffer waits so long at most.
+    pub fn entrance(&self, jitter_buffer: Duration, turn: Turn) -> Entrance {
         self.meter.forget_times();
         Entrance {
             inlet: self.inlet.clone(),
+            turns: self.turns.clone(),
+            turn,
             needs_key_frame: self.needs_key_frame.clone(),
             pushing_since_us: self.pushing_since_us.clone(),
             meter: self.meter.clone(),
@@ -209,13 +216,14 @@ impl Entrance {
         let passes = self.gate.passes(gap, key_frame) && !late;
         self.gap = late;
         if passes {
-            self.announce(sample);
-            self.pushing_since_us.store(now_us(), Ordering::Relaxed);
-            let pushed = self.inlet.push(buffer);
-            self.pushing_since_us.store(0, Ordering::Relaxed);
-            if pushed.is_err() {
+            let turns = self.turns.clone();
+            let turn = self.turn.clone();
+            match turns.take(&turn, key_frame, || self.hand_over(sample, buffer)) {
+                Some(true) => {}
                 // The view stops, or was interrupted: it must hear everything again.
-                (self.caps, self.gap) = (None, true);
+                Some(false) => (self.caps, self.gap) = (None, true),
+                // A later session has taken over.
+                None => return true,
             }
         } else {
             self.meter.dropped.fetch_add(1, Ordering::Relaxed);
@@ -226,6 +234,15 @@ impl Entrance {
             self.key_frame_asked_us = now_us();
         }
         !asks
+    }
+
+    /// Gives the decoder an access unit. False when it does not take it.
+    fn hand_over(&mut self, sample: &gst::Sample, buffer: gst::Buffer) -> bool {
+        self.announce(sample);
+        self.pushing_since_us.store(now_us(), Ordering::Relaxed);
+        let pushed = self.inlet.push(buffer);
+        self.pushing_since_us.store(0, Ordering::Relaxed);
+        pushed.is_ok()
     }
 
     /// Tells the decoder what comes, before the first access unit and when that changes.

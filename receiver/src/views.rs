@@ -1,7 +1,6 @@
 //! The views of a robot's cameras: made while a session is negotiated, kept for the next one.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -117,15 +116,6 @@ impl Views {
     /// Whether the view of a camera is being made.
     pub fn is_opening(&self, camera: &CameraId) -> bool {
         self.wanted.contains_key(camera)
-    }
-
-    /// Makes every output let go of the picture that it is taking, while `until` runs: nothing
-    /// that pushes pictures may have to wait for an output then.
-    pub async fn interrupted<T>(&self, until: impl Future<Output = T>) -> T {
-        self.open.values().for_each(View::interrupt);
-        let done = until.await;
-        self.open.values().for_each(View::resume);
-        done
     }
 
     /// Lets outputs go of pictures that they have been taking for too long. Returns their cameras.

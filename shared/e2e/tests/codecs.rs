@@ -18,6 +18,7 @@ use rovercast_protocol::control::{MAX_REQUEST_BYTES, SNAPSHOT_PART_BYTES};
 use rovercast_protocol::ids::{CameraId, SessionId};
 use rovercast_receiver::output::Output;
 use rovercast_receiver::session::Session;
+use rovercast_receiver::turns::Turn;
 use rovercast_receiver::view::{View, ViewFailed};
 use rovercast_sender::camera::counters::Demand;
 use rovercast_sender::session::media::SentTrack;
@@ -126,7 +127,7 @@ impl Pair {
         let told: Vec<_> = sections.iter().filter_map(|section| section.codec).collect();
         ensure!(told == codecs, "{offer}");
         let id = SessionId("s".to_owned());
-        let mut viewer = Session::new(id, Connection::new("viewer", &settings)?);
+        let mut viewer = Session::new(id, Turn::new(1), Connection::new("viewer", &settings)?);
         let answer = viewer.answer(&offer).await?;
         robot.take_answer(&answer).await?;
         Ok(Self { cameras, tracks, robot, viewer, views, pictures, failures })
@@ -152,7 +153,7 @@ impl Pair {
                     ConnectionEvent::Failed(error) => return Err(error.into()),
                     _ => {}
                 },
-                event = self.viewer.next() => match event {
+                event = self.viewer.connection.next() => match event {
                     ConnectionEvent::Candidate(candidate) => self.robot.add_candidate(&candidate)?,
                     ConnectionEvent::Track(track) => {
                         let camera = track.section.label.clone().context("no label")?;
@@ -161,7 +162,7 @@ impl Pair {
                         let index = self.cameras.iter().position(|known| known.id == camera);
                         let view = &self.views[index.context("no such camera")?];
                         ensure!(view.codec() == codec, "{camera} came as {codec}");
-                        let entrance = view.entrance(Duration::from_millis(100));
+                        let entrance = view.entrance(Duration::from_millis(100), self.viewer.turn.clone());
                         self.viewer.attach(track, codec, camera, entrance, view.meter())?;
                     }
                     ConnectionEvent::Message(Channel::Control, message) => {

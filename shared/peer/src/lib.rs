@@ -1,11 +1,13 @@
 //! One end of a session, for sender and receiver alike: the link to the broker and the WebRTC
 //! connection. It does the IO and decides nothing.
 
+pub mod addresses;
 pub mod channel;
 pub mod connection;
 pub mod fingerprint;
 pub mod ice;
 pub mod link;
 pub mod negotiation;
+mod retry;
 pub mod start;
 mod webrtcbin;

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use rovercast_protocol::backoff::Backoff;
 use rovercast_protocol::signaling::{BrokerMessage, PeerRequest, PeerStatus, Welcome};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
+
+use crate::addresses;
+use crate::retry::Retry;
 
 /// Messages that may wait, each way. Towards the broker more than this are refused to the caller;
 /// from the broker the reading stops until there is room.
@@ -17,16 +20,14 @@ const QUEUE: usize = 256;
 /// No message of a broker is longer than this, in bytes: lists of many robots are long.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const SLOWEST_RETRY: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const PING_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether something is to be done.
+const LOOK: Duration = Duration::from_millis(200);
 
-/// A link that held for this long was a good one: the next is tried soon.
-const HELD: Duration = Duration::from_secs(5);
+/// How often the broker is pinged.
+const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// A broker that has said nothing for this long, not even in answer to pings, is taken for gone.
-const SILENCE: Duration = Duration::from_secs(15);
+const SILENCE: Duration = Duration::from_secs(6);
 
 /// An address that cannot be a broker's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +48,8 @@ pub enum LinkEvent {
     Up(Welcome),
     /// A message of the broker, anything but its welcome.
     Message(BrokerMessage),
-    /// Not connected any more, or not yet; it goes on trying. Says why.
+    /// Not connected any more, or not yet; it goes on trying. Says why; further attempts that fail
+    /// for the same reason are not told.
     Down(String),
 }
 
@@ -56,6 +58,7 @@ pub enum LinkEvent {
 pub struct Link {
     requests: mpsc::Sender<PeerRequest>,
     status: watch::Sender<PeerStatus>,
+    doubtful: watch::Sender<bool>,
 }
 
 impl Link {
@@ -64,9 +67,24 @@ impl Link {
     pub fn start(url: String, status: PeerStatus) -> (Self, mpsc::Receiver<LinkEvent>) {
         let (requests, requests_rx) = mpsc::channel(QUEUE);
         let (events, events_rx) = mpsc::channel(QUEUE);
-        let status = watch::Sender::new(status);
-        tokio::spawn(run(url, status.subscribe(), requests_rx, events));
-        (Self { requests, status }, events_rx)
+        let (status, doubtful) = (watch::Sender::new(status), watch::Sender::new(false));
+        let run = Run {
+            url,
+            status: status.subscribe(),
+            doubtful: doubtful.subscribe(),
+            requests: requests_rx,
+            events,
+            retry: Retry::new(Duration::ZERO),
+            started: Instant::now(),
+        };
+        tokio::spawn(run.run());
+        (Self { requests, status, doubtful }, events_rx)
+    }
+
+    /// Whether there are signs that the network is in trouble: then the broker is pinged all the
+    /// time, and a dead connection to it is given up within about a second.
+    pub fn doubt(&self, doubtful: bool) {
+        self.doubtful.send_if_modified(|now| std::mem::replace(now, doubtful) != doubtful);
     }
 
     /// Registers with another status, now and from now on.
@@ -84,105 +102,134 @@ impl Link {
     }
 }
 
-async fn run(
+struct Run {
     url: String,
     status: watch::Receiver<PeerStatus>,
-    mut requests: mpsc::Receiver<PeerRequest>,
+    doubtful: watch::Receiver<bool>,
+    requests: mpsc::Receiver<PeerRequest>,
     events: mpsc::Sender<LinkEvent>,
-) {
-    let mut backoff = Backoff::new(FIRST_RETRY, SLOWEST_RETRY);
-    loop {
-        let started = Instant::now();
-        let connection = connect_once(&url, &status, &mut requests, &events);
-        let reason = tokio::select! {
-            reason = connection => reason,
-            () = events.closed() => return,
-        };
-        if started.elapsed() > HELD {
-            backoff.reset();
-        }
-        if events.send(LinkEvent::Down(reason)).await.is_err() {
-            return;
-        }
-        let mut retry = std::pin::pin!(sleep(backoff.next(rand::random())));
+    retry: Retry,
+    started: Instant,
+}
+
+impl Run {
+    async fn run(mut self) {
+        let events = self.events.clone();
+        let mut told = None;
         loop {
-            tokio::select! {
-                () = &mut retry => break,
+            let connection = self.connect_once();
+            let (reason, was_up) = tokio::select! {
+                ended = connection => ended,
                 () = events.closed() => return,
-                // Without a link nothing is kept.
-                request = requests.recv() => if request.is_none() { return },
+            };
+            let retry = self.retry.failed(self.started.elapsed(), rand::random());
+            if was_up || told.as_ref() != Some(&reason) {
+                told = Some(reason.clone());
+                if events.send(LinkEvent::Down(reason)).await.is_err() {
+                    return;
+                }
+            }
+            let mut retry = std::pin::pin!(sleep(retry));
+            loop {
+                tokio::select! {
+                    () = &mut retry => break,
+                    () = events.closed() => return,
+                    // Without a link nothing is kept.
+                    request = self.requests.recv() => if request.is_none() { return },
+                }
             }
         }
     }
-}
 
-/// One connection from beginning to end. Returns why it ended.
-async fn connect_once(
-    url: &str,
-    status: &watch::Receiver<PeerStatus>,
-    requests: &mut mpsc::Receiver<PeerRequest>,
-    events: &mpsc::Sender<LinkEvent>,
-) -> String {
-    let limits = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE_BYTES))
-        .max_frame_size(Some(MAX_MESSAGE_BYTES));
-    let connect = tokio_tungstenite::connect_async_with_config(url, Some(limits), true);
-    let mut socket = match timeout(CONNECT_TIMEOUT, connect).await {
-        Ok(Ok((socket, _))) => socket,
-        Ok(Err(error)) => return format!("cannot connect to the broker at {url}: {error}"),
-        Err(_) => return format!("the broker at {url} does not answer"),
-    };
-    let mut ping = tokio::time::interval(PING_EVERY);
-    let (mut heard, mut welcome_heard) = (Instant::now(), false);
-    loop {
-        let outgoing = tokio::select! {
-            // What has arrived comes first: it proves that the broker is there.
-            biased;
-            frame = socket.next() => {
-                heard = Instant::now();
-                let text = match frame {
-                    Some(Ok(Message::Text(text))) => text,
-                    Some(Ok(Message::Close(_))) | None => return "the broker closed".to_owned(),
-                    Some(Ok(_)) => continue,
-                    Some(Err(error)) => return format!("the link to the broker broke: {error}"),
-                };
-                let event = match serde_json::from_str(&text) {
-                    Ok(BrokerMessage::Welcome(welcome)) => {
-                        welcome_heard = true;
-                        // What was meant for an earlier connection means nothing on this one.
-                        while requests.try_recv().is_ok() {}
-                        let register = PeerRequest::SetPeerStatus(status.borrow().clone());
-                        if let Err(error) = socket.send(text_of(&register)).await {
-                            return format!("the link to the broker broke: {error}");
+    /// One connection from beginning to end. Returns why it ended, and whether it had been welcomed.
+    async fn connect_once(&mut self) -> (String, bool) {
+        let mut welcomed = false;
+        (self.converse(&mut welcomed).await, welcomed)
+    }
+
+    async fn converse(&mut self, welcomed: &mut bool) -> String {
+        let url = &self.url;
+        let limits = WebSocketConfig::default()
+            .max_message_size(Some(MAX_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        let started = Instant::now();
+        let connect = tokio_tungstenite::connect_async_with_config(url, Some(limits), true);
+        let mut socket = match timeout(self.retry.patience(), connect).await {
+            Ok(Ok((socket, _))) => socket,
+            Ok(Err(error)) => return format!("cannot connect to the broker at {url}: {error}"),
+            Err(_) => return format!("the broker at {url} does not answer"),
+        };
+        let took = started.elapsed();
+        let own_address = match socket.get_ref() {
+            MaybeTlsStream::Plain(stream) => stream.local_addr().ok(),
+            _ => None,
+        };
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut heard, mut pinged) = (Instant::now(), Instant::now());
+        // Since when the broker has been doubted without a sign of life.
+        let mut doubted: Option<Instant> = None;
+        loop {
+            let outgoing = tokio::select! {
+                // What has arrived comes first: it proves that the broker is there.
+                biased;
+                frame = socket.next() => {
+                    (heard, doubted) = (Instant::now(), None);
+                    let text = match frame {
+                        Some(Ok(Message::Text(text))) => text,
+                        Some(Ok(Message::Close(_))) | None => return "the broker closed".to_owned(),
+                        Some(Ok(_)) => continue,
+                        Some(Err(error)) => return format!("the link to the broker broke: {error}"),
+                    };
+                    let event = match serde_json::from_str(&text) {
+                        Ok(BrokerMessage::Welcome(welcome)) => {
+                            *welcomed = true;
+                            self.retry.up(self.started.elapsed(), took);
+                            // What was meant for an earlier connection means nothing on this one.
+                            while self.requests.try_recv().is_ok() {}
+                            let register = PeerRequest::SetPeerStatus(self.status.borrow().clone());
+                            if let Err(error) = socket.send(text_of(&register)).await {
+                                return format!("the link to the broker broke: {error}");
+                            }
+                            LinkEvent::Up(welcome)
                         }
-                        LinkEvent::Up(welcome)
+                        Ok(message) => LinkEvent::Message(message),
+                        Err(error) => {
+                            tracing::debug!(%error, "a message of the broker is not understood");
+                            continue;
+                        }
+                    };
+                    if self.events.send(event).await.is_err() {
+                        return "no longer wanted".to_owned();
                     }
-                    Ok(message) => LinkEvent::Message(message),
-                    Err(error) => {
-                        tracing::debug!(%error, "a message of the broker is not understood");
+                    continue;
+                }
+                request = self.requests.recv(), if *welcomed => match request {
+                    Some(request) => text_of(&request),
+                    None => return "no longer wanted".to_owned(),
+                },
+                _ = look.tick() => {
+                    if let Some(address) = own_address.filter(|own| addresses::is_gone(own.ip())) {
+                        return format!("this host has the address {} no more", address.ip());
+                    }
+                    let in_doubt = *self.doubtful.borrow();
+                    doubted = doubted.or(Some(Instant::now())).filter(|_| in_doubt);
+                    let answers = doubted.is_none_or(|since| since.elapsed() < self.retry.answer());
+                    if heard.elapsed() > SILENCE || !answers {
+                        return format!("the broker at {url} has gone silent");
+                    }
+                    if !in_doubt && pinged.elapsed() < PING_EVERY {
                         continue;
                     }
-                };
-                if events.send(event).await.is_err() {
-                    return "no longer wanted".to_owned();
+                    pinged = Instant::now();
+                    Message::Ping(Default::default())
                 }
-                continue;
+            };
+            match timeout(SILENCE, socket.send(outgoing)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return format!("the link to the broker broke: {error}"),
+                Err(_) => return format!("the broker at {url} has stopped reading"),
             }
-            request = requests.recv(), if welcome_heard => match request {
-                Some(request) => text_of(&request),
-                None => return "no longer wanted".to_owned(),
-            },
-            _ = ping.tick() => {
-                if heard.elapsed() > SILENCE {
-                    return format!("the broker at {url} has gone silent");
-                }
-                Message::Ping(Default::default())
-            }
-        };
-        match timeout(SILENCE, socket.send(outgoing)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return format!("the link to the broker broke: {error}"),
-            Err(_) => return format!("the broker at {url} has stopped reading"),
         }
     }
 }

@@ -1,0 +1,45 @@
+//! The figures of each second.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rovercast_peer::start::now;
+
+use super::App;
+use crate::report::{CameraReport, Report, Spread};
+use crate::session::Session;
+
+impl App {
+    /// Tells of each camera what happened since the last report.
+    pub(super) fn report(&mut self, elapsed: Duration) {
+        let connected = self.watch.is_connected(now().into());
+        let seconds = elapsed.as_secs_f64().max(0.001);
+        for (camera, view) in self.views.iter_mut() {
+            let meter = view.meter().clone();
+            let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let (decoded, bytes) = (load(&meter.decoded), load(&meter.bytes));
+            let (frames, received) = view.since_last_report(decoded, bytes);
+            let shown = meter.take_shown();
+            let session = self.sessions.main();
+            let network = session.map(|session| session.network(camera)).unwrap_or_default();
+            let latencies = session.map(|session| session.latencies_us(camera, &shown));
+            let offset = session.and_then(Session::offset);
+            self.reports.send(Report::Camera(CameraReport {
+                robot: self.settings.robot.clone(),
+                camera: camera.clone(),
+                connected,
+                width: meter.width.load(Ordering::Relaxed),
+                height: meter.height.load(Ordering::Relaxed),
+                fps: frames as f64 / seconds,
+                bitrate_kbps: (received as f64 * 8.0 / 1000.0 / seconds) as u64,
+                packets_lost: network.packets_lost,
+                frames_decoded: decoded,
+                frames_dropped: load(&meter.dropped),
+                jitter_buffer_ms: network.jitter_buffer_ms,
+                jitter_ms: network.jitter_ms,
+                latency_ms: latencies.and_then(Spread::of_us),
+                clock_error_ms: offset.map(|offset| offset.rtt_us as f64 / 2000.0),
+            }));
+        }
+    }
+}
