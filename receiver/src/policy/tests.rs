@@ -229,9 +229,8 @@ fn no_order_of_events_breaks_the_rules() {
                 0 => watch.robot(peer(["a", "b"][random(2) as usize])),
                 1 => watch.robot(None),
                 2 => {
-                    if watch.link_down(now, 0.5) {
-                        pending = None;
-                    }
+                    let over = watch.link_down(now, 0.5);
+                    pending = pending.filter(|_| !over);
                 }
                 3 | 4 if current.is_some() => {
                     watch.heard(Slot::Current, now);

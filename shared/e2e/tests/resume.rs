@@ -1,11 +1,14 @@
 //! What goes on, and what comes back, when a program is killed.
 
+use std::time::{Duration, Instant};
+
 use anyhow::ensure;
-use rovercast_e2e::lab::{Folder, broker, gstreamer, robot, robot_config};
+use rovercast_e2e::lab::{Folder, PATIENCE, broker, gstreamer, robot, robot_config};
 use rovercast_e2e::watcher::{Picture, Watcher};
 use rovercast_e2e::wire::{RawPeer, in_the_middle};
 use rovercast_peer::start::now_us;
 use serde_json::json;
+use tokio::time::timeout;
 
 type Outcome = anyhow::Result<()>;
 
@@ -125,4 +128,35 @@ async fn media_outlives_the_viewers_link_to_the_broker() -> Outcome {
     watcher.stop().await?;
     sender.wait_for_text("session ended")?;
     Ok(())
+}
+
+/// As when the network was away for a moment: the receiver tries to make another session, but the
+/// one that there is comes to life again, and stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_robot_that_was_only_silent_keeps_its_session() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("silent")?;
+    let (_broker, address) = broker("127.0.0.1:0")?;
+    let mut sender = robot(&folder, &robot_config("r", &[("c", 320, 240, 30)]), &address)?;
+    let mut watcher = Watcher::start(&address, "r", &[])?;
+    watcher.next().await?;
+    sender.signal("STOP")?;
+    // Until the attempts wait at the broker.
+    while let Ok(Ok(_)) = timeout(Duration::from_secs(3), watcher.next()).await {}
+    sender.signal("CONT")?;
+    watcher.skip_waiting();
+    watcher.until(after_now()).await?;
+    let sessions = |output: &str, what: &str| output.matches(what).count();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        watcher.next().await?;
+        let output = sender.output();
+        let (begun, over) =
+            (sessions(&output, "session starts"), sessions(&output, "session ended"));
+        if begun > 1 && over == begun - 1 {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{begun} sessions begun, {over} ended:\n{output}");
+    }
+    watcher.stop().await
 }
