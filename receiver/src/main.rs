@@ -76,7 +76,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     rovercast_peer::start::start()?;
     let reports = match arguments.stats {
-        Some(Stats::Json) => Reports::to_stdout()?,
+        Some(Stats::Json) => Reports::none().and_stdout()?,
         None => Reports::none(),
     };
     let settings = Settings {

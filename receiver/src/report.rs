@@ -1,7 +1,8 @@
 //! What the receiver prints: one JSON object on each line.
 
 use std::io::Write;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rovercast_protocol::control::{SignalLost, SignalRestored};
@@ -100,23 +101,34 @@ impl Spread {
     }
 }
 
+/// Takes reports; called on the receiver's one event loop, so that it must not block.
+pub type OnReport = Arc<dyn Fn(&Report) + Send + Sync>;
+
 /// Where reports go.
-#[derive(Debug, Clone)]
-pub struct Reports(Option<SyncSender<Report>>);
+#[derive(Clone, Default)]
+pub struct Reports(Vec<OnReport>);
+
+impl std::fmt::Debug for Reports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reports to {}", self.0.len())
+    }
+}
 
 impl Reports {
     /// Nowhere.
     pub fn none() -> Self {
-        Self(None)
+        Self::default()
     }
 
-    /// To whoever has the other end.
-    pub fn to(sender: SyncSender<Report>) -> Self {
-        Self(Some(sender))
+    /// There, too.
+    pub fn and(mut self, on_report: OnReport) -> Self {
+        self.0.push(on_report);
+        self
     }
 
-    /// To standard output, by a thread of its own: a reader that stalls must not stall the media.
-    pub fn to_stdout() -> std::io::Result<Self> {
+    /// To standard output, too, by a thread of its own: a reader that stalls must not stall the
+    /// media, but loses the newest lines.
+    pub fn and_stdout(self) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel::<Report>(BACKLOG);
         std::thread::Builder::new().name("report".into()).spawn(move || {
             let mut out = std::io::stdout();
@@ -127,14 +139,14 @@ impl Reports {
                 }
             }
         })?;
-        Ok(Self::to(sender))
+        Ok(self.and(Arc::new(move |report| {
+            let _ = sender.try_send(report.clone());
+        })))
     }
 
-    /// Writes one; drops it when too many wait.
-    pub fn send(&self, report: Report) {
-        if let Some(sender) = &self.0 {
-            let _ = sender.try_send(report);
-        }
+    /// Tells all of them.
+    pub fn send(&self, report: &Report) {
+        self.0.iter().for_each(|on_report| on_report(report));
     }
 }
 

@@ -24,7 +24,7 @@ impl App {
             let network = session.map(|session| session.network(camera)).unwrap_or_default();
             let latencies = session.map(|session| session.latencies_us(camera, &shown));
             let offset = session.and_then(Session::offset);
-            self.reports.send(Report::Camera(CameraReport {
+            self.reports.send(&Report::Camera(CameraReport {
                 robot: self.settings.robot.clone(),
                 camera: camera.clone(),
                 connected,

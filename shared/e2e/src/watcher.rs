@@ -135,19 +135,16 @@ impl Watcher {
 
 /// Where a receiver's reports go, and what comes of those about signals.
 fn signals() -> (Reports, mpsc::Receiver<(i64, Signal)>) {
-    let (reports_tx, reports) = std::sync::mpsc::sync_channel(BACKLOG);
     let (signals_tx, signals) = mpsc::channel(BACKLOG);
-    std::thread::spawn(move || {
-        for report in reports {
-            let signal = match report {
-                Report::SignalLost { signal, .. } => Signal::Lost(signal),
-                Report::SignalRestored { signal, .. } => Signal::Restored(signal),
-                Report::Camera(_) | Report::Telemetry { .. } => continue,
-            };
-            let _ = signals_tx.try_send((now_us(), signal));
-        }
-    });
-    (Reports::to(reports_tx), signals)
+    let on_report = move |report: &Report| {
+        let signal = match report {
+            Report::SignalLost { signal, .. } => Signal::Lost(signal.clone()),
+            Report::SignalRestored { signal, .. } => Signal::Restored(signal.clone()),
+            Report::Camera(_) | Report::Telemetry { .. } => return,
+        };
+        let _ = signals_tx.try_send((now_us(), signal));
+    };
+    (Reports::none().and(Arc::new(on_report)), signals)
 }
 
 /// Looks at a decoded picture.
