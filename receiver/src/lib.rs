@@ -2,6 +2,7 @@
 //! hands the pictures to a window, a launch line or a program that embeds this crate.
 
 pub mod app;
+pub mod config;
 pub mod decode;
 pub mod errand;
 pub mod meter;

@@ -11,6 +11,7 @@ use rovercast_peer::link::check_url;
 use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::signaling::PeerInfo;
 use rovercast_receiver::app::{self, Settings};
+use rovercast_receiver::config::Config;
 use rovercast_receiver::output::Output;
 use rovercast_receiver::report::Reports;
 use rovercast_receiver::robots;
@@ -20,30 +21,29 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Parser)]
 #[command(name = "rovercast-receiver", version)]
 struct Arguments {
-    /// The broker's WebSocket.
-    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8765", value_parser = check_url)]
-    url: String,
+    /// The settings file, for example config/receiver.toml; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The broker's WebSocket [default: ws://127.0.0.1:8765]
+    #[arg(long, value_name = "URL", value_parser = check_url)]
+    url: Option<String>,
     /// The robot to show.
     #[arg(long, value_name = "ID")]
     robot: Option<RobotId>,
     /// A camera to show, may be given several times; all of the robot's when left out.
-    #[arg(long = "camera", value_name = "ID", requires = "robot")]
+    #[arg(long = "camera", value_name = "ID")]
     cameras: Vec<CameraId>,
-    /// Where pictures go: `window`, `null`, or a GStreamer launch fragment for each camera, in
+    /// Where pictures go: `window`, `windows`, `null`, or a GStreamer launch fragment for each camera, in
     /// which `{camera}` is replaced by its id. Sinks in it show pictures as they come, unless it
-    /// sets `sync=` itself.
-    #[arg(long, value_name = "SINK", default_value = "window")]
-    sink: String,
+    /// sets `sync=` itself [default: window]
+    #[arg(long, value_name = "SINK")]
+    sink: Option<String>,
     /// Prints one line for each camera and second, and the robot's telemetry.
     #[arg(long, value_name = "FORMAT")]
     stats: Option<Stats>,
     /// Has the robot take a JPEG of what the one --camera sees, writes it to FILE, shows nothing.
     #[arg(long, value_name = "FILE", requires = "cameras", conflicts_with = "stats")]
     snapshot: Option<PathBuf>,
-    /// The longest that a missing packet is waited for, in milliseconds: 0 to 2000. Pictures whose
-    /// packets are all there never wait.
-    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=2000))]
-    jitter_buffer_ms: u16,
     /// What to log: error, warn, info, debug or trace, or a filter such as `rovercast_peer=debug`.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -55,11 +55,21 @@ enum Stats {
     Json,
 }
 
+/// What clap exits with on a wrong command line, too.
+const BAD_CONFIG: u8 = 2;
+
 fn main() -> ExitCode {
     rovercast_peer::start::set_environment();
     let arguments = Arguments::parse();
     rovercast_peer::start::log_to_stderr(&arguments.log_level);
-    match run(arguments) {
+    let config = match config(&arguments) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    match run(config, arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rovercast-receiver: {error:#}");
@@ -68,23 +78,51 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+/// The settings of the file, overridden by flags.
+fn config(arguments: &Arguments) -> Result<Config, String> {
+    let mut config = match &arguments.config {
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("{name}: {error}; name a readable file with --config"))?;
+            Config::parse(&name, &text).map_err(|error| error.to_string())?
+        }
+        None => Config::default(),
+    };
+    fn over<T: Clone>(setting: &mut T, flag: &Option<T>) {
+        if let Some(flag) = flag {
+            setting.clone_from(flag);
+        }
+    }
+    over(&mut config.url, &arguments.url);
+    over(&mut config.sink, &arguments.sink);
+    config.robot = arguments.robot.clone().or(config.robot);
+    if !arguments.cameras.is_empty() {
+        config.cameras.clone_from(&arguments.cameras);
+    }
+    if config.robot.is_none() && !config.cameras.is_empty() {
+        return Err("cameras without a robot: name it with --robot".to_owned());
+    }
+    Ok(config)
+}
+
+fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let Some(robot) = arguments.robot else {
-        return print_robots(&runtime.block_on(robots::list(&arguments.url))?);
+    let Some(robot) = config.robot else {
+        return print_robots(&runtime.block_on(robots::list(&config.url))?);
     };
     rovercast_peer::start::start()?;
-    let reports = match arguments.stats {
-        Some(Stats::Json) => Reports::none().and_stdout()?,
-        None => Reports::none(),
-    };
+    let mut reports = Reports::none();
+    if let Some(Stats::Json) = arguments.stats {
+        reports = reports.and_stdout()?;
+    }
     let settings = Settings {
-        url: arguments.url,
+        url: config.url,
         robot,
-        cameras: arguments.cameras,
-        output: Output::parse(&arguments.sink),
-        jitter_buffer: Duration::from_millis(arguments.jitter_buffer_ms.into()),
+        cameras: config.cameras,
+        output: Output::parse(&config.sink),
+        jitter_buffer: Duration::from_millis(100),
     };
     let (stop_tx, mut stop) = tokio::sync::watch::channel(false);
     ctrlc::set_handler(move || {

@@ -82,14 +82,19 @@ impl App {
                 }
             }
             BrokerMessage::Error(error) => {
-                tracing::warn!(code = ?error.code, "{}", error.details);
+                // One about a session that is over: the broker may have forgotten it first.
+                let of_session = error.code == Some(ErrorCode::UnknownSession);
+                if of_session {
+                    tracing::debug!("{}", error.details);
+                } else {
+                    tracing::warn!(code = ?error.code, "{}", error.details);
+                }
                 if error.code == Some(ErrorCode::UnknownCamera)
                     && let Some(errand) = &mut self.errand
                 {
                     errand.finish(Err(error.details.clone()));
                 }
                 // One about a session is about an earlier one, or the session's end follows.
-                let of_session = error.code == Some(ErrorCode::UnknownSession);
                 if error.session_id.is_none() && !of_session {
                     self.watch.refused(now().into(), rand());
                 }

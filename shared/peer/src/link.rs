@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use rovercast_protocol::signaling::{BrokerMessage, PeerRequest, PeerStatus, Welcome};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
-use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::addresses;
 use crate::retry::Retry;
@@ -22,6 +24,14 @@ const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// How often it is looked whether something is to be done.
 const LOOK: Duration = Duration::from_millis(200);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After so long without an answer another attempt to connect is begun.
+const NEXT_ATTEMPT: Duration = Duration::from_millis(300);
+
+/// How often attempts are told that all fail.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// How often the broker is pinged.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -48,8 +58,8 @@ pub enum LinkEvent {
     Up(Welcome),
     /// A message of the broker, anything but its welcome.
     Message(BrokerMessage),
-    /// Not connected any more, or not yet; it goes on trying. Says why; further attempts that fail
-    /// for the same reason are not told.
+    /// Not connected any more, or not yet; it goes on trying. Says why. Of the attempts that fail
+    /// after that, one is told now and then.
     Down(String),
 }
 
@@ -115,7 +125,7 @@ struct Run {
 impl Run {
     async fn run(mut self) {
         let events = self.events.clone();
-        let mut told = None;
+        let mut told: Option<Instant> = None;
         loop {
             let connection = self.connect_once();
             let (reason, was_up) = tokio::select! {
@@ -123,8 +133,8 @@ impl Run {
                 () = events.closed() => return,
             };
             let retry = self.retry.failed(self.started.elapsed(), rand::random());
-            if was_up || told.as_ref() != Some(&reason) {
-                told = Some(reason.clone());
+            if was_up || told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
+                told = Some(Instant::now());
                 if events.send(LinkEvent::Down(reason)).await.is_err() {
                     return;
                 }
@@ -149,17 +159,10 @@ impl Run {
 
     async fn converse(&mut self, welcomed: &mut bool) -> String {
         let url = &self.url;
-        let limits = WebSocketConfig::default()
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let started = Instant::now();
-        let connect = tokio_tungstenite::connect_async_with_config(url, Some(limits), true);
-        let mut socket = match timeout(self.retry.patience(), connect).await {
-            Ok(Ok((socket, _))) => socket,
-            Ok(Err(error)) => return format!("cannot connect to the broker at {url}: {error}"),
-            Err(_) => return format!("the broker at {url} does not answer"),
+        let (mut socket, took) = match connect(url).await {
+            Ok(connected) => connected,
+            Err(reason) => return reason,
         };
-        let took = started.elapsed();
         let own_address = match socket.get_ref() {
             MaybeTlsStream::Plain(stream) => stream.local_addr().ok(),
             _ => None,
@@ -230,6 +233,35 @@ impl Run {
                 Ok(Err(error)) => return format!("the link to the broker broke: {error}"),
                 Err(_) => return format!("the broker at {url} has stopped reading"),
             }
+        }
+    }
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Connects, and says how long that took. While no answer comes, one attempt follows the other
+/// without the earlier ones being given up: TCP repeats a lost SYN late, and ever later, but a
+/// network that is back is to be noticed at once.
+async fn connect(url: &str) -> Result<(Socket, Duration), String> {
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
+    let attempt = async || {
+        let started = Instant::now();
+        let connect = tokio_tungstenite::connect_async_with_config(url, Some(limits), true);
+        let (socket, _) = connect
+            .await
+            .map_err(|error| format!("cannot connect to the broker at {url}: {error}"))?;
+        Ok((socket, started.elapsed()))
+    };
+    let (mut attempts, mut next) = (FuturesUnordered::new(), tokio::time::interval(NEXT_ATTEMPT));
+    let mut give_up = std::pin::pin!(sleep(CONNECT_TIMEOUT));
+    loop {
+        tokio::select! {
+            biased;
+            Some(outcome) = attempts.next() => return outcome,
+            () = &mut give_up => return Err(format!("the broker at {url} does not answer")),
+            _ = next.tick() => attempts.push(attempt()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rovercast_protocol::backoff::{Backoff, patience};
+use rovercast_protocol::backoff::Backoff;
 
 /// For so long after a good link was lost, or the start, attempts follow each other quickly: a
 /// network that is back should not have to wait for anybody.
@@ -27,8 +27,6 @@ const MOST_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Retry {
     eager_until: Duration,
     backoff: Backoff,
-    /// Attempts since the link was up.
-    attempts: u32,
     /// How long the last successful attempt took.
     usual: Option<Duration>,
     up_since: Option<Duration>,
@@ -40,7 +38,6 @@ impl Retry {
         Self {
             eager_until: now + EAGER,
             backoff: Backoff::new(SOON, SLOWEST),
-            attempts: 0,
             usual: None,
             up_since: None,
         }
@@ -48,7 +45,7 @@ impl Retry {
 
     /// Connected; it took so long.
     pub(crate) fn up(&mut self, now: Duration, took: Duration) {
-        (self.up_since, self.usual, self.attempts) = (Some(now), Some(took), 0);
+        (self.up_since, self.usual) = (Some(now), Some(took));
     }
 
     /// How long to wait for an answer that usually comes soon: four times what the last took.
@@ -57,15 +54,9 @@ impl Retry {
         usual.clamp(LEAST_PATIENCE, MOST_PATIENCE)
     }
 
-    /// How long the next attempt to connect may take.
-    pub(crate) fn patience(&self) -> Duration {
-        (self.answer() * patience(self.attempts)).min(MOST_PATIENCE)
-    }
-
     /// The link is lost, or the attempt failed. Returns how long to wait before the next; `random`
     /// is uniform in `0.0..1.0`.
     pub(crate) fn failed(&mut self, now: Duration, random: f64) -> Duration {
-        self.attempts += 1;
         match self.up_since.take() {
             Some(since) if now.saturating_sub(since) > HELD => {
                 self.backoff.reset();
@@ -97,7 +88,6 @@ mod tests {
         assert!(retry.failed(s(100), 1.0) <= SOON);
         for now in 101..219 {
             assert!(retry.failed(s(now), 1.0) <= SOON, "{now}");
-            assert!(retry.patience() <= s(5));
         }
         let waits: Vec<_> = (220..230).map(|now| retry.failed(s(now), 1.0)).collect();
         assert!(waits.is_sorted() && waits[9] == SLOWEST, "{waits:?}");
@@ -119,10 +109,10 @@ mod tests {
     #[test]
     fn patience_follows_what_connecting_takes() {
         let mut retry = Retry::new(s(0));
-        assert_eq!(retry.patience(), MOST_PATIENCE, "nothing is known yet");
+        assert_eq!(retry.answer(), MOST_PATIENCE, "nothing is known yet");
         retry.up(s(0), Duration::from_millis(10));
-        assert_eq!(retry.patience(), LEAST_PATIENCE);
+        assert_eq!(retry.answer(), LEAST_PATIENCE);
         retry.up(s(0), Duration::from_millis(500));
-        assert_eq!(retry.patience(), s(2));
+        assert_eq!(retry.answer(), s(2));
     }
 }

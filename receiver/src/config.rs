@@ -1,0 +1,62 @@
+//! The receiver's settings: what may stand in `receiver.toml`, its defaults and its limits. Nothing
+//! is read here: the text of the file comes in as an argument.
+
+use rovercast_protocol::ids::{CameraId, RobotId};
+use rovercast_protocol::settings::{self, InvalidSettings, Problem};
+use serde::Deserialize;
+
+/// How a receiver runs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The broker's WebSocket, `ws://HOST:PORT`.
+    pub url: String,
+    /// The robot to show; none lists those that are on-line.
+    pub robot: Option<RobotId>,
+    /// Its cameras; all when empty.
+    pub cameras: Vec<CameraId>,
+    /// Where pictures go: `window`, `windows`, `null`, or a launch fragment for each camera.
+    pub sink: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: "ws://127.0.0.1:8765".to_owned(),
+            robot: None,
+            cameras: Vec::new(),
+            sink: "window".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// The settings in a file with this name and text.
+    pub fn parse(name: &str, text: &str) -> Result<Self, InvalidSettings> {
+        let config: Self = settings::parse(name, text)?;
+        let problems = config.problems();
+        if problems.is_empty() {
+            return Ok(config);
+        }
+        Err(InvalidSettings { file: name.to_owned(), problems })
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let url = rovercast_peer::link::check_url(&self.url).err();
+        url.map(|error| Problem::value("url", error)).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFERENCE: &str = include_str!("../../config/receiver.toml");
+
+    #[test]
+    fn the_reference_file_is_the_defaults() {
+        assert_eq!(Config::parse("receiver.toml", REFERENCE).unwrap(), Config::default());
+        // What it shows as examples is right, too.
+        Config::parse("receiver.toml", &REFERENCE.replace("\n#: ", "\n")).unwrap();
+    }
+}
