@@ -51,6 +51,7 @@ pub struct Broker {
     producers: BTreeSet<PeerId>,
     consumers: BTreeSet<PeerId>,
     listeners: BTreeSet<PeerId>,
+    came: u64,
 }
 
 impl Broker {
@@ -63,7 +64,8 @@ impl Broker {
     pub fn connect(&mut self, peer_id: PeerId) -> Vec<Command> {
         let ice_servers = self.ice_servers.clone();
         let welcome = Welcome { peer_id: peer_id.clone(), ice_servers };
-        self.peers.insert(peer_id.clone(), Peer::default());
+        self.came += 1;
+        self.peers.insert(peer_id.clone(), Peer { number: self.came, ..Peer::default() });
         vec![send(&peer_id, BrokerMessage::Welcome(welcome))]
     }
 
@@ -311,9 +313,14 @@ impl Broker {
         (!to.is_empty()).then_some(Command::Send { to, message })
     }
 
+    /// In the order in which they came: of two connections of one robot, the later is the live one.
     fn describe(&self, ids: &BTreeSet<PeerId>) -> Vec<PeerInfo> {
-        let meta = |id| self.peers.get(id).and_then(|peer| peer.meta.clone());
-        ids.iter().map(|id| PeerInfo { id: id.clone(), meta: meta(id) }).collect()
+        let mut peers: Vec<_> =
+            ids.iter().filter_map(|id| Some((id, self.peers.get(id)?))).collect();
+        peers.sort_by_key(|(_, peer)| peer.number);
+        let info =
+            |(id, peer): (&PeerId, &Peer)| PeerInfo { id: id.clone(), meta: peer.meta.clone() };
+        peers.into_iter().map(info).collect()
     }
 }
 
@@ -325,6 +332,8 @@ const ENDED_KEPT: usize = 64;
 
 #[derive(Debug, Default)]
 struct Peer {
+    /// Counts up with each peer that comes.
+    number: u64,
     roles: Vec<PeerRole>,
     meta: Option<Value>,
     sessions: BTreeSet<SessionId>,

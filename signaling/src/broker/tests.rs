@@ -46,6 +46,17 @@ fn an_unchanged_status_is_not_announced() {
 }
 
 #[test]
+fn producers_are_listed_in_the_order_in_which_they_came() {
+    let mut room = Room::with(&["ear", "z", "a", "m"]);
+    for robot in ["a", "m", "z"] {
+        room.ask(robot, roles(&[Producer]));
+    }
+    let listed = ["z", "a", "m"].map(|robot| PeerInfo { id: peer(robot), meta: None });
+    let list = BrokerMessage::List { producers: listed.to_vec() };
+    room.assert_commands("ear", PeerRequest::List, &[to("ear", list)]);
+}
+
+#[test]
 fn a_changed_meta_is_announced_and_listed() {
     let mut room = Room::with(&["ear", "robot"]);
     room.ask("ear", roles(&[Listener]));
@@ -392,7 +403,8 @@ impl Room {
     }
 
     fn is_empty(&self) -> bool {
-        let Broker { ice_servers: _, peers, sessions, producers, consumers, listeners } = &self.0;
+        let Broker { ice_servers: _, peers, sessions, producers, consumers, listeners, came: _ } =
+            &self.0;
         let roles = producers.len() + consumers.len() + listeners.len();
         peers.len() + sessions.len() + roles == 0
     }
