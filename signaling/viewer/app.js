@@ -1,5 +1,5 @@
 // @ts-check
-// The viewer: puts link, robots, sessions and page together. Four times a second everything is
+// The viewer: puts link, robots, sessions and page together. Several times a second everything is
 // looked at anew, so that no state depends on an event that may never come.
 
 import { find, setText } from "./dom.js";
@@ -18,9 +18,10 @@ import { TelemetryPanel } from "./telemetry.js";
 
 /** @typedef {import("./protocol.js").BrokerMessage} BrokerMessage */
 
-const TICK_MS = 250;
+const LOOK_EVERY_MS = 250;
+/** While something may have to be done at once. */
+const LOOK_CLOSELY_EVERY_MS = 100;
 const FLOWING_MS = 1_000;
-const SILENCE_TO_PROBE_MS = 1_500;
 const PROBLEM_SHOWN_MS = 15_000;
 
 const root = document.documentElement;
@@ -42,7 +43,8 @@ const link = new Link(`${scheme}//${location.host}/ws`, {
   onChange(up) {
     root.dataset.link = up ? "up" : "down";
     everUp ||= up;
-    if (!up) sessions.linkLost();
+    if (up) sessions.networkChanged();
+    else sessions.linkLost();
     refresh();
   },
   onMessage: heard,
@@ -180,16 +182,29 @@ function reportOf(camera) {
   return { word, fault: figures?.fault ?? "", takesRequests: current?.takesRequests ?? false };
 }
 
-async function tick() {
+async function look() {
+  await sessions.poll();
   const nowMs = performance.now();
-  link.tick(nowMs);
-  const { current } = sessions;
-  await current?.poll();
-  // A silent robot and a dead network look alike: the broker's silence tells them apart.
-  const heardMs = current ? Math.max(current.lastFrameMs, current.lastMessageMs) : nowMs;
-  if (nowMs - heardMs > SILENCE_TO_PROBE_MS) link.probe();
+  const outage = sessions.isOutage(nowMs);
+  link.tick(nowMs, outage);
   sessions.step(chosen().peerId);
   refresh();
+  return outage || sessions.pending !== null || !link.up;
+}
+
+/** One look after the other: what is decided on facts that are out of date is wrong. */
+async function keepLooking() {
+  let closely = false;
+  try {
+    closely = await look();
+  } finally {
+    setTimeout(keepLooking, closely ? LOOK_CLOSELY_EVERY_MS : LOOK_EVERY_MS);
+  }
+}
+
+function networkChanged() {
+  sessions.networkChanged();
+  link.wake();
 }
 
 listen({
@@ -202,11 +217,11 @@ find(problem, "button", HTMLElement).addEventListener("click", () => {
   refresh();
 });
 window.addEventListener("hashchange", settingsChanged);
-window.addEventListener("online", () => link.wake());
+window.addEventListener("online", networkChanged);
+/** @type {{connection?: EventTarget}} */ (navigator).connection?.addEventListener("change", networkChanged);
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") link.wake();
 });
 // The robot need not wait for our silence to stop sending.
 window.addEventListener("pagehide", () => sessions.clear());
-setInterval(tick, TICK_MS);
-void tick();
+void keepLooking();

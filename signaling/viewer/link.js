@@ -2,13 +2,17 @@
 // The WebSocket to the broker, opened again for ever. Knows when it is dead even if the network
 // does not tell; knows nothing of robots and sessions.
 
-import { Backoff } from "./backoff.js";
+import { Patience, Waits, stretch } from "./patience.js";
 import { parseBrokerMessage } from "./protocol.js";
 
 const WELCOME_WITHIN_MS = 5_000;
-const IDLE_MS = 10_000;
+/**
+ * When a probe is sent, and how long its answer may take. Pictures that go on need no broker, and may
+ * fill the way to it.
+ */
+const CALM = { idleMs: 10_000, answerWithinMs: 3_000 };
+const OUTAGE = { idleMs: 400, answerWithinMs: 1_000 };
 const HEARD_LATELY_MS = 2_000;
-const PROBE_ANSWER_WITHIN_MS = 3_000;
 /** Shorter connections do not count as a success: a broker that throws us out is not hammered. */
 const SETTLED_MS = 5_000;
 
@@ -21,12 +25,16 @@ const SETTLED_MS = 5_000;
 export class Link {
   #url;
   #events;
-  #backoff = new Backoff(250, 5_000);
+  #waits = new Waits();
+  /** For the welcome. */
+  #patience = new Patience(600, WELCOME_WITHIN_MS, WELCOME_WITHIN_MS);
+  #failures = 0;
   /** @type {WebSocket | null} null while waiting for the next attempt */
   #socket = null;
   /** What must happen by when: the welcome, or the answer to a probe. */
   #deadlineMs = Infinity;
   #retryAtMs = 0;
+  #openedMs = 0;
   #upSinceMs = 0;
   #heardMs = 0;
 
@@ -42,28 +50,25 @@ export class Link {
     this.iceServers = [];
   }
 
-  /** Does what is due; to be called several times a second. */
-  tick(/** @type {number} */ nowMs) {
+  /**
+   * Does what is due; to be called several times a second.
+   * @param {number} nowMs
+   * @param {boolean} outage no pictures come any more: the way to the broker may be gone as well
+   */
+  tick(nowMs, outage) {
     if (nowMs > this.#deadlineMs) this.#drop();
     if (!this.#socket && nowMs >= this.#retryAtMs) this.#open();
-    if (this.up && nowMs - this.#heardMs > IDLE_MS) this.probe();
+    if (this.up && nowMs - this.#upSinceMs > SETTLED_MS) this.#waits.worked(nowMs);
+    const { idleMs, answerWithinMs } = outage ? OUTAGE : CALM;
+    if (nowMs - this.#heardMs > idleMs) this.#probe(nowMs, answerWithinMs);
   }
 
   /** The network or the user came back: does not wait for what was planned. */
   wake() {
-    if (this.up) this.probe();
-    else this.#open();
-  }
-
-  /**
-   * Asks for a sign of life. A network that is gone closes no sockets, and browsers cannot send
-   * WebSocket pings; the list serves as one, and refreshes the robots.
-   */
-  probe() {
     const nowMs = performance.now();
-    if (!this.up || this.#deadlineMs !== Infinity || nowMs - this.#heardMs < HEARD_LATELY_MS) return;
-    this.#deadlineMs = nowMs + PROBE_ANSWER_WITHIN_MS;
-    this.send({ type: "list" });
+    this.#failures = 0;
+    if (!this.up) this.#open();
+    else if (nowMs - this.#heardMs > HEARD_LATELY_MS) this.#probe(nowMs, OUTAGE.answerWithinMs);
   }
 
   /** Lost when the link is down: everything is said anew on the next one. */
@@ -71,9 +76,23 @@ export class Link {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
+  /**
+   * Asks for a sign of life. A network that is gone closes no sockets, and browsers cannot send
+   * WebSocket pings; a list that is nearly always empty serves as one.
+   * @param {number} nowMs
+   * @param {number} answerWithinMs
+   */
+  #probe(nowMs, answerWithinMs) {
+    if (!this.up) return;
+    if (this.#deadlineMs === Infinity) this.send({ type: "listConsumers" });
+    this.#deadlineMs = Math.min(this.#deadlineMs, nowMs + answerWithinMs);
+  }
+
   #open() {
     this.#discard();
-    this.#deadlineMs = performance.now() + WELCOME_WITHIN_MS;
+    this.#openedMs = performance.now();
+    const withinMs = Math.min(this.#patience.ms * stretch(this.#failures), WELCOME_WITHIN_MS);
+    this.#deadlineMs = this.#openedMs + withinMs;
     const socket = new WebSocket(this.#url);
     socket.onmessage = (event) => this.#heard(event.data);
     socket.onclose = () => this.#drop();
@@ -88,6 +107,8 @@ export class Link {
       this.iceServers = message.iceServers;
       this.up = true;
       this.#upSinceMs = this.#heardMs;
+      this.#failures = 0;
+      this.#patience.succeeded(this.#heardMs - this.#openedMs);
       this.send({ type: "setPeerStatus", roles: ["listener"] });
       this.send({ type: "list" });
       this.#events.onChange(true);
@@ -99,9 +120,9 @@ export class Link {
   #drop() {
     const nowMs = performance.now();
     const wasUp = this.up;
-    if (wasUp && nowMs - this.#upSinceMs > SETTLED_MS) this.#backoff.reset();
+    if (!wasUp) this.#failures += 1;
     this.#discard();
-    this.#retryAtMs = nowMs + this.#backoff.next(Math.random());
+    this.#retryAtMs = nowMs + this.#waits.next(nowMs, Math.random());
     if (wasUp) this.#events.onChange(false);
   }
 

@@ -24,6 +24,7 @@ import { Track } from "./track.js";
  */
 
 const PING_EVERY_MS = 1_000;
+const ASK_EVERY_MS = 250;
 const MAX_EARLY_CANDIDATES = 256;
 
 export class Session {
@@ -35,6 +36,7 @@ export class Session {
   /** @type {RTCDataChannel | null} */
   #controlChannel = null;
   #pinging = 0;
+  #lastPingMs = -Infinity;
   #clock = new OffsetEstimator();
   /** @type {Map<string, import("./protocol.js").RtpAnchor>} by mid */
   #anchors = new Map();
@@ -59,8 +61,12 @@ export class Session {
     this.id = null;
     this.startedMs = performance.now();
     /** @type {number | null} */
+    this.offeredMs = null;
+    /** @type {number | null} */
     this.connectedMs = null;
     this.lastMessageMs = -Infinity;
+    /** When the robot was asked for a sign of life first since the last one. */
+    this.askedMs = -Infinity;
     this.over = false;
     this.hungUp = false;
     /** @type {Map<string, Track>} by camera */
@@ -79,6 +85,12 @@ export class Session {
 
   get lastFrameMs() {
     return Math.max(-Infinity, ...[...this.tracks.values()].map((track) => track.lastFrameMs));
+  }
+
+  /** The cameras of which a picture was decoded. */
+  get pictured() {
+    const tracks = [...this.tracks.values()].filter((track) => track.lastFrameMs !== -Infinity);
+    return tracks.map((track) => track.camera);
   }
 
   /** Whether the robot can be asked for anything: other producers cannot. */
@@ -102,6 +114,7 @@ export class Session {
    * @param {string} sdp
    */
   offered(sdp) {
+    this.offeredMs ??= performance.now();
     this.#next(async () => {
       this.#cameras = camerasByMid(sdp);
       await this.#connection.setRemoteDescription({ type: "offer", sdp });
@@ -137,6 +150,11 @@ export class Session {
     } finally {
       this.#polling = false;
     }
+  }
+
+  /** Asks for a sign of life: to be called as often as one likes. */
+  ask() {
+    if (performance.now() - this.#lastPingMs >= ASK_EVERY_MS) this.#ping();
   }
 
   /** The end, on both sides. The last pictures stay where they are shown. */
@@ -220,10 +238,7 @@ export class Session {
     }
     if (channel.label !== CHANNEL || this.#channel) return;
     this.#channel = channel;
-    const ping = () => {
-      if (channel.readyState !== "open") return;
-      channel.send(encode({ type: "ping", sentUs: toUs(performance.now()) }));
-    };
+    const ping = () => this.#ping();
     channel.binaryType = "arraybuffer";
     channel.onmessage = ({ data }) => this.#heard(data);
     channel.onopen = ping;
@@ -233,6 +248,14 @@ export class Session {
     };
     ping();
     this.#pinging = window.setInterval(ping, PING_EVERY_MS);
+  }
+
+  #ping() {
+    if (this.#channel?.readyState !== "open") return;
+    const nowMs = performance.now();
+    this.#lastPingMs = nowMs;
+    if (this.askedMs <= Math.max(this.lastFrameMs, this.lastMessageMs)) this.askedMs = nowMs;
+    this.#channel.send(encode({ type: "ping", sentUs: toUs(nowMs) }));
   }
 
   /** @param {object} message */

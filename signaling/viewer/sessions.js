@@ -2,9 +2,9 @@
 // The session whose pictures are shown and the one that is to take its place: carries out what
 // supervisor.js decides. Decides nothing itself.
 
-import { Backoff } from "./backoff.js";
+import { Patience, Waits } from "./patience.js";
 import { Session } from "./session.js";
-import { isSettled, nextStep } from "./supervisor.js";
+import { DOUBT_MS, isAlive, isSettled, nextStep, silenceMs } from "./supervisor.js";
 
 /** @typedef {import("./protocol.js").BrokerMessage} BrokerMessage */
 /**
@@ -15,16 +15,21 @@ import { isSettled, nextStep } from "./supervisor.js";
  * @property {(problem: string) => void} onProblem
  */
 
+/** What was said of something that is gone. Nobody need know. */
 const UNKNOWN_SESSION = "unknown-session";
+const UNKNOWN_PEER = "unknown-peer";
 
 export class Sessions {
   #link;
   #settings;
   #events;
-  #backoff = new Backoff(250, 5_000);
+  #waits = new Waits();
+  #patience = new Patience(1_000, 3_000, 10_000);
   #retryAtMs = 0;
   /** @type {string | null} */
   #robotPeerId = null;
+  /** @type {Session[]} that the broker has not answered for yet; it answers in order */
+  #asked = [];
 
   /**
    * @param {import("./link.js").Link} link
@@ -46,7 +51,7 @@ export class Sessions {
     this.#dropCurrent();
     this.pending?.close();
     this.pending = null;
-    this.#backoff.reset();
+    this.#waits.reset();
     this.#retryAtMs = 0;
   }
 
@@ -54,30 +59,61 @@ export class Sessions {
   linkLost() {
     if (this.current) this.current.id = null;
     if (this.pending) this.pending.id = null;
+    this.#asked = [];
+  }
+
+  /** There may be a way where none was. */
+  networkChanged() {
+    this.#patience.reset();
+    this.#retryAtMs = 0;
+  }
+
+  /**
+   * Whether there are no pictures where there were some lately.
+   * @param {number} nowMs
+   */
+  isOutage(nowMs) {
+    const silent = this.current === null || silenceMs(this.current, nowMs) > DOUBT_MS;
+    return silent && this.#waits.workedLately(nowMs);
+  }
+
+  /** Looks for signs of life. */
+  async poll() {
+    await Promise.all([this.current?.poll(), this.pending?.poll()]);
+    const nowMs = performance.now();
+    for (const session of [this.current, this.pending]) {
+      if (session && silenceMs(session, nowMs) > DOUBT_MS) session.ask();
+    }
   }
 
   /**
    * @param {string | null} robotPeerId the chosen robot's connection, null when it is off-line
    */
   step(robotPeerId = this.#robotPeerId) {
+    if (robotPeerId !== null && robotPeerId !== this.#robotPeerId) this.#retryAtMs = 0;
     this.#robotPeerId = robotPeerId;
     const nowMs = performance.now();
-    if (this.current && isSettled(this.current, nowMs)) this.#backoff.reset();
+    const settled = this.current && isSettled(this.current, nowMs);
+    if (this.current && settled && isAlive(this.current, robotPeerId, nowMs)) {
+      this.#waits.worked(nowMs);
+    }
     // At most three steps follow from each other: drop, abandon, start.
     for (let i = 0; i < 3; i++) {
       const { current, pending } = this;
       const retryAtMs = this.#retryAtMs;
+      const connectWithinMs = this.#patience.ms;
       const linkUp = this.#link.up;
-      const step = nextStep({ nowMs, linkUp, robotPeerId, retryAtMs, current, pending });
+      const step = nextStep({ nowMs, linkUp, robotPeerId, retryAtMs, connectWithinMs, current, pending });
       if (step === "keep") return;
       if (step === "start") return this.#start(robotPeerId ?? "");
       if (step === "promotePending") return this.#promote();
       if (step === "dropCurrent") this.#dropCurrent();
-      if (step === "abandonPending") {
+      else {
         pending?.close();
         this.pending = null;
       }
-      this.#retryAtMs = nowMs + this.#backoff.next(Math.random());
+      if (step === "giveUpPending") this.#patience.exceeded();
+      this.#retryAtMs = nowMs + this.#waits.next(nowMs, Math.random());
     }
   }
 
@@ -85,7 +121,7 @@ export class Sessions {
   heard(message) {
     switch (message.type) {
       case "sessionStarted":
-        return this.#started(message.peerId, message.sessionId);
+        return this.#started(message.sessionId);
       case "offer":
         return this.#find(message.sessionId)?.offered(message.sdp);
       case "candidate":
@@ -111,6 +147,7 @@ export class Sessions {
       onProblem: this.#events.onProblem,
     });
     this.pending = session;
+    this.#asked.push(session);
     const wish = cameras.length > 0 ? { cameras } : {};
     this.#link.send({ type: "startSession", peerId, ...wish });
   }
@@ -126,16 +163,16 @@ export class Sessions {
     this.#dropCurrent();
     this.current = this.pending;
     this.pending = null;
-    if (this.current) this.#events.onPictures(this.current);
+    if (!this.current) return;
+    const { offeredMs, connectedMs } = this.current;
+    if (offeredMs !== null && connectedMs !== null) this.#patience.succeeded(connectedMs - offeredMs);
+    this.#events.onPictures(this.current);
   }
 
-  /**
-   * @param {string} peerId
-   * @param {string} sessionId
-   */
-  #started(peerId, sessionId) {
-    const { pending } = this;
-    if (pending && pending.id === null && pending.peerId === peerId) pending.id = sessionId;
+  /** @param {string} sessionId */
+  #started(sessionId) {
+    const session = this.#asked.shift();
+    if (session && session === this.pending) session.id = sessionId;
     // The promise comes too late: that attempt was given up.
     else this.#link.send({ type: "endSession", sessionId });
   }
@@ -153,18 +190,17 @@ export class Sessions {
   }
 
   /**
-   * Requests are answered in order: a complaint about no session in particular concerns the one
-   * that was asked for. Not so about an unknown one, which is an old one that we still spoke of.
+   * A complaint about no session in particular is the broker's answer to who asked for one.
    * @param {{sessionId: string | null, code: string, details: string}} complaint
    */
   #refused({ sessionId, code, details }) {
-    const concerned = sessionId === null ? code !== UNKNOWN_SESSION : this.#find(sessionId);
-    if (!concerned) return;
-    this.#events.onProblem(code === "" ? details : `${details} (${code})`);
-    if (this.pending && this.pending.id === sessionId) {
-      this.pending.over = true;
-      this.step();
-    }
+    if (sessionId === null && code === UNKNOWN_SESSION) return;
+    const session = sessionId === null ? this.#asked.shift() : this.#find(sessionId);
+    if (!session) return;
+    if (code !== UNKNOWN_PEER) this.#events.onProblem(code === "" ? details : `${details} (${code})`);
+    if (session !== this.pending) return;
+    session.over = true;
+    this.step();
   }
 
   /** @param {string} sessionId */

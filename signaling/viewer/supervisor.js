@@ -1,7 +1,7 @@
 // @ts-check
 // When a session is kept, replaced or given up. Pure: looks at the facts, names one step; the time
-// comes in as an argument. Running media never depends on the broker, and a new session is made
-// before the old one is dropped.
+// comes in as an argument. Running media never depends on the broker, and a new session shows a
+// picture before the old one is dropped.
 
 /**
  * What is known of a session.
@@ -10,9 +10,12 @@
  * @property {boolean} over ended by the robot, or its media connection failed for good
  * @property {boolean} hungUp the robot closed the data channel
  * @property {number} startedMs
+ * @property {number | null} offeredMs when the robot's offer came
  * @property {number | null} connectedMs when its media connection was up first
  * @property {number} lastFrameMs -Infinity before the first
  * @property {number} lastMessageMs on the data channel; -Infinity before the first
+ * @property {number} askedMs when the robot was asked for a sign of life first since the last one
+ * @property {string[]} pictured the cameras of which a picture was decoded
  */
 /**
  * @typedef {object} Situation
@@ -20,48 +23,83 @@
  * @property {boolean} linkUp whether the broker can be talked to
  * @property {string | null} robotPeerId the chosen robot's connection, null when it is off-line
  * @property {number} retryAtMs no new attempt before
+ * @property {number} connectWithinMs how long an attempt may take from the offer to the connection
  * @property {SessionFacts | null} current whose pictures are shown
  * @property {SessionFacts | null} pending being negotiated to take its place
  */
-/** @typedef {"keep" | "start" | "abandonPending" | "promotePending" | "dropCurrent"} Step */
+/**
+ * `giveUpPending`: the robot answered, but there seems to be no path to it; `abandonPending`: it is of
+ * no use for any other reason.
+ * @typedef {"keep" | "start" | "abandonPending" | "giveUpPending" | "promotePending" | "dropCurrent"} Step
+ */
 
-const CONNECT_WITHIN_MS = 10_000;
-const SILENT_MS = 5_000;
-const NO_FRAME_MS = 1_000;
+/** After so long without a sign of life the robot is asked for one. */
+export const DOUBT_MS = 300;
+const SILENT_MS = 900;
+const ANSWER_WITHIN_MS = 400;
+/** Silence of a session whose robot cannot be asked: of other producers, some show still pictures. */
+const UNASKED_SILENT_MS = 5_000;
+/** The same of one that may have restarted. */
+const UNASKED_DOUBTFUL_MS = 1_000;
+const HUNG_UP_MS = 500;
+/** The robot's own patience. It has got the request once its connection to the broker works. */
+const OFFER_WITHIN_MS = 10_000;
+/** A session whose cameras are all silent has no picture to wait for. */
+const PICTURE_WITHIN_MS = 2_000;
 /** A session that lasted this long was a success: the next failure is a new one. */
-const SETTLED_MS = 5_000;
+const SETTLED_MS = 2_000;
 
 /**
  * @param {Situation} situation
  * @returns {Step}
  */
-export function nextStep({ nowMs, linkUp, robotPeerId, retryAtMs, current, pending }) {
+export function nextStep({ nowMs, linkUp, robotPeerId, retryAtMs, connectWithinMs, current, pending }) {
   if (current?.over) return "dropCurrent";
   const kept = current !== null && isAlive(current, robotPeerId, nowMs);
-  if (pending) {
-    if (pending.over) return "abandonPending";
-    if (pending.connectedMs !== null) return "promotePending";
-    const late = nowMs - pending.startedMs > CONNECT_WITHIN_MS;
-    const orphaned = !linkUp || robotPeerId !== pending.peerId;
-    return late || orphaned || kept ? "abandonPending" : "keep";
+  if (!pending) {
+    const possible = linkUp && robotPeerId !== null && nowMs >= retryAtMs;
+    return possible && !kept ? "start" : "keep";
   }
-  const possible = linkUp && robotPeerId !== null && nowMs >= retryAtMs;
-  return possible && !kept ? "start" : "keep";
+  if (pending.over || kept) return "abandonPending";
+  if (pending.connectedMs !== null) {
+    if (takesOver(pending, current)) return "promotePending";
+    if (nowMs - pending.connectedMs <= PICTURE_WITHIN_MS) return "keep";
+    const heard = pending.lastMessageMs !== -Infinity && isAlive(pending, robotPeerId, nowMs);
+    return heard ? "promotePending" : "giveUpPending";
+  }
+  if (!linkUp || robotPeerId !== pending.peerId) return "abandonPending";
+  if (pending.offeredMs !== null) {
+    return nowMs - pending.offeredMs > connectWithinMs ? "giveUpPending" : "keep";
+  }
+  return nowMs - pending.startedMs > OFFER_WITHIN_MS ? "abandonPending" : "keep";
 }
 
 /**
- * A robot that came back under a new peer id may have restarted, and one that closed the data
- * channel is most likely gone: then one second without pictures is enough to leave the session.
- * Otherwise only silence of everything is; a passing `disconnected` means nothing.
+ * Pictures or messages alone are life, and a passing `disconnected` means nothing. Once neither comes
+ * the robot is asked: only one that does not answer is left.
  * @param {SessionFacts} session
  * @param {string | null} robotPeerId
  * @param {number} nowMs
  */
 export function isAlive(session, robotPeerId, nowMs) {
-  const { peerId, hungUp, lastFrameMs, lastMessageMs, connectedMs } = session;
-  const doubtful = hungUp || (robotPeerId !== null && robotPeerId !== peerId);
-  if (doubtful) return nowMs - lastFrameMs <= NO_FRAME_MS;
-  return nowMs - Math.max(lastFrameMs, lastMessageMs, connectedMs ?? -Infinity) <= SILENT_MS;
+  const { peerId, hungUp, lastFrameMs, lastMessageMs, askedMs } = session;
+  if (hungUp) return nowMs - lastFrameMs <= HUNG_UP_MS;
+  const silentMs = silenceMs(session, nowMs);
+  if (lastMessageMs === -Infinity) {
+    const restarted = robotPeerId !== null && robotPeerId !== peerId;
+    return silentMs <= (restarted ? UNASKED_DOUBTFUL_MS : UNASKED_SILENT_MS);
+  }
+  const unanswered = askedMs > nowMs - silentMs && nowMs - askedMs > ANSWER_WITHIN_MS;
+  return silentMs <= SILENT_MS || (!unanswered && silentMs <= UNASKED_SILENT_MS);
+}
+
+/**
+ * How long there has been no sign of life.
+ * @param {SessionFacts} session
+ * @param {number} nowMs
+ */
+export function silenceMs({ lastFrameMs, lastMessageMs, connectedMs }, nowMs) {
+  return nowMs - Math.max(lastFrameMs, lastMessageMs, connectedMs ?? -Infinity);
 }
 
 /**
@@ -70,4 +108,14 @@ export function isAlive(session, robotPeerId, nowMs) {
  */
 export function isSettled({ connectedMs }, nowMs) {
   return connectedMs !== null && nowMs - connectedMs > SETTLED_MS;
+}
+
+/**
+ * Whether a connected session can be shown without a loss to the eye.
+ * @param {SessionFacts} pending
+ * @param {SessionFacts | null} current
+ */
+function takesOver(pending, current) {
+  const shown = current?.pictured ?? [];
+  return shown.length === 0 || shown.some((camera) => pending.pictured.includes(camera));
 }

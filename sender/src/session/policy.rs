@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use rovercast_protocol::ids::CameraId;
 
-/// A viewer that pinged, and then not for this long, is gone.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A viewer that pinged, and then said nothing for this long, is gone. One that pings every second
+/// survives a path that is cut for three.
+const SILENCE: Duration = Duration::from_millis(4500);
 
-/// The same for one that has left the broker as well.
-const SILENCE_OF_ORPHANS: Duration = Duration::from_secs(4);
+/// How often to look whether a viewer is there: what is dead is free within five seconds.
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The cameras of a session: those wanted that exist, in the robot's order; all when none are
 /// named. None when nothing would be left.
@@ -49,26 +50,33 @@ impl KeyFrameRequests {
 /// Whether the viewer is still there. Viewers that never ping (other programs) are left to ICE.
 #[derive(Debug, Default)]
 pub struct Liveness {
-    pinged: Option<Duration>,
-    orphan: bool,
+    heard: Option<Duration>,
+    looked: Option<Duration>,
 }
 
 impl Liveness {
     /// The viewer pinged. True for the first time.
     pub fn pinged(&mut self, now: Duration) -> bool {
-        self.pinged.replace(now).is_none()
+        self.heard.replace(now).is_none()
     }
 
-    /// The viewer has left the broker. False when its pings cannot tell whether it is there.
-    pub fn left_broker(&mut self) -> bool {
-        self.orphan = true;
-        self.pinged.is_some()
+    /// The viewer said anything else.
+    pub fn heard(&mut self, now: Duration) {
+        self.heard = self.heard.map(|_| now);
     }
 
-    /// Whether it is gone.
-    pub fn is_gone(&self, now: Duration) -> bool {
-        let patience = if self.orphan { SILENCE_OF_ORPHANS } else { SILENCE };
-        self.pinged.is_some_and(|pinged| now.saturating_sub(pinged) > patience)
+    /// Whether its pings can tell that it is there.
+    pub fn pings(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// Whether it is gone. To be asked every [`LOOK_EVERY`]: a robot that asks much later stood still
+    /// itself, and what the viewer said meanwhile still waits to be heard.
+    pub fn is_gone(&mut self, now: Duration) -> bool {
+        let looked = self.looked.replace(now).unwrap_or(now);
+        let stood_still = now.saturating_sub(looked).saturating_sub(2 * LOOK_EVERY);
+        self.heard = self.heard.map(|heard| heard + stood_still);
+        self.heard.is_some_and(|heard| now.saturating_sub(heard) > SILENCE)
     }
 }
 
@@ -89,24 +97,70 @@ mod tests {
         assert_eq!(choose_cameras(Some(&[]), &all), None);
     }
 
-    #[test]
-    fn only_a_viewer_that_pinged_can_go_silent() {
+    /// When a viewer is found to be gone that says something at these times, looked for from 0 s on
+    /// for a minute.
+    fn gone_at(pings_ms: &[u64], others_ms: &[u64]) -> Option<u64> {
         let mut liveness = Liveness::default();
-        assert!(!liveness.is_gone(Duration::from_secs(1000)));
-        assert!(liveness.pinged(Duration::from_secs(10)));
-        assert!(!liveness.pinged(Duration::from_secs(10)));
-        assert!(!liveness.is_gone(Duration::from_secs(25)));
-        assert!(liveness.is_gone(Duration::from_secs(26)));
+        (0..60_000).step_by(50).find(|&ms| {
+            let now = Duration::from_millis(ms);
+            if pings_ms.contains(&ms) {
+                liveness.pinged(now);
+            }
+            if others_ms.contains(&ms) {
+                liveness.heard(now);
+            }
+            ms % 500 == 0 && liveness.is_gone(now)
+        })
+    }
+
+    fn every_second(from_ms: u64, to_ms: u64) -> impl Iterator<Item = u64> {
+        (from_ms..to_ms).step_by(1000)
     }
 
     #[test]
-    fn a_viewer_without_broker_must_go_on_pinging() {
+    fn only_a_viewer_that_pinged_can_go_silent() {
         let mut liveness = Liveness::default();
-        assert!(!liveness.left_broker(), "it never pinged: who could tell");
-        liveness.pinged(Duration::from_secs(10));
-        assert!(liveness.left_broker());
-        assert!(!liveness.is_gone(Duration::from_secs(14)));
-        assert!(liveness.is_gone(Duration::from_secs(15)));
+        assert!(liveness.pinged(Duration::from_secs(10)), "the first");
+        assert!(!liveness.pinged(Duration::from_secs(10)), "the second");
+        assert_eq!(gone_at(&[], &[]), None);
+        assert_eq!(gone_at(&[], &[3_000]), None, "it never pinged: who could tell");
+        assert!(!Liveness::default().pings());
+        assert!(liveness.pings());
+    }
+
+    #[test]
+    fn what_is_dead_is_gone_within_five_seconds() {
+        for last_ms in (0..3_000).step_by(50) {
+            let gone_ms = gone_at(&[0, last_ms], &[]).unwrap();
+            assert!((4_501..=5_000).contains(&(gone_ms - last_ms)), "{last_ms}: {gone_ms}");
+        }
+        assert!(gone_at(&[1_000], &[3_000]).is_some_and(|ms| (7_501..=8_000).contains(&ms)));
+    }
+
+    #[test]
+    fn a_viewer_that_is_cut_off_for_three_seconds_is_kept() {
+        for phase_ms in (0..1_000).step_by(50) {
+            for cut_ms in (5_000..6_000).step_by(50) {
+                let through = |ms: &u64| !(cut_ms..cut_ms + 3_000).contains(ms);
+                let pings: Vec<u64> = every_second(phase_ms, 60_000).filter(through).collect();
+                assert_eq!(gone_at(&pings, &[]), None, "pings at {phase_ms}, cut at {cut_ms}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_robot_that_stood_still_does_not_blame_the_viewer() {
+        let mut liveness = Liveness::default();
+        let at = |ms: u64| Duration::from_millis(ms);
+        liveness.pinged(at(900));
+        assert!(!liveness.is_gone(at(1_000)));
+        // It stands still for twenty seconds, and looks before it listens.
+        assert!(!liveness.is_gone(at(21_000)));
+        assert!(!liveness.is_gone(at(21_500)));
+        liveness.pinged(at(21_600));
+        assert!((44..52).all(|n| !liveness.is_gone(at(n * 500))));
+        let gone = (52..60).find(|&n| liveness.is_gone(at(n * 500)));
+        assert_eq!(gone, Some(53), "but a viewer that says nothing afterwards is gone");
     }
 
     #[test]

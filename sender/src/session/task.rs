@@ -20,14 +20,14 @@ use rovercast_protocol::signaling::{
 use rovercast_protocol::telemetry::{Clock, Pong, RobotMessage, TrackClock, ViewerMessage};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::camera::counters::Demand;
 use crate::camera::task::{Claim, Status};
 use crate::control::Request;
 use crate::session::desk::Desk;
 use crate::session::media::SentTrack;
-use crate::session::policy::Liveness;
+use crate::session::policy::{LOOK_EVERY, Liveness};
 
 /// A session that has not connected by then is given up.
 const NEGOTIATION: Duration = Duration::from_secs(10);
@@ -240,6 +240,8 @@ impl Live {
         let mut connected = false;
         let mut liveness = Liveness::default();
         let mut tick = interval(Duration::from_secs(1));
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = self.connection.next() => match event {
@@ -251,6 +253,7 @@ impl Live {
                     }
                     ConnectionEvent::Channel(Channel::Control) => self.desk.say(&self.connection),
                     ConnectionEvent::Message(Channel::Control, message) => {
+                        liveness.heard(now().into());
                         self.desk.heard(&message);
                         self.desk.say(&self.connection);
                     }
@@ -289,7 +292,7 @@ impl Live {
                             self.complain(error);
                         }
                     }
-                    Some(Signal::LeftBroker) if connected && liveness.left_broker() => {
+                    Some(Signal::LeftBroker) if connected && liveness.pings() => {
                         tracing::info!(session = %self.id, "the viewer has left the broker; media goes on");
                     }
                     Some(Signal::LeftBroker) => return End::Gone("the viewer has left"),
@@ -300,12 +303,10 @@ impl Live {
                     let newest = telemetry.borrow_and_update().clone();
                     self.connection.send(Channel::Telemetry, &newest);
                 }
-                _ = tick.tick() => {
-                    if liveness.is_gone(now().into()) {
-                        return End::Gone("the viewer has gone silent");
-                    }
-                    self.tell_clocks();
-                }
+                _ = tick.tick() => self.tell_clocks(),
+                _ = look.tick() => if liveness.is_gone(now().into()) {
+                    return End::Gone("the viewer has gone silent");
+                },
                 () = sleep_until(deadline), if !connected => {
                     let details = format!("no connection within {} s", NEGOTIATION.as_secs());
                     return End::Failed(ErrorCode::NegotiationTimeout, details);

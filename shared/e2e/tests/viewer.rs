@@ -86,6 +86,35 @@ impl Lab {
     }
 }
 
+impl Lab {
+    fn sender(&mut self) -> anyhow::Result<&mut Program> {
+        self.sender.as_mut().context("no robot runs")
+    }
+
+    /// Waits until the page, and the robot, have one session and no more. Returns the robot's word
+    /// on it all.
+    async fn one_session(&mut self) -> anyhow::Result<String> {
+        self.browser.until("one session on the page", |page| page.open == 1).await?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = self.sender()?.output();
+            let (started, ended) = (sessions(&output, "starts"), sessions(&output, "ended"));
+            if started.len() == ended.len() + 1 {
+                return Ok(output);
+            }
+            anyhow::ensure!(Instant::now() < deadline, "sessions are left:\n{output}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// The ids of the sessions of which a robot says this.
+fn sessions<'a>(output: &'a str, what: &str) -> Vec<&'a str> {
+    let what = format!("session {what}");
+    let lines = output.lines().filter(|line| line.contains(&what));
+    lines.filter_map(|line| line.split_once("session=")?.1.split_whitespace().next()).collect()
+}
+
 /// Waits until there are this many cameras, and all are live and move.
 async fn live(browser: &Browser, cameras: usize) -> anyhow::Result<Page> {
     let what = format!("{cameras} live cameras");
@@ -236,6 +265,51 @@ async fn media_outlives_the_broker() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_passing_silence_leaves_the_session_that_was() -> anyhow::Result<()> {
+    let mut lab = Lab::start("silence", robot_config("rover", TWO)).await?;
+    live(&lab.browser, 2).await?;
+    let output = lab.one_session().await?;
+    let first = sessions(&output, "connected");
+    for _ in 0..3 {
+        lab.sender()?.signal("STOP")?;
+        let asked = |page: &Page| page.all(2, "frozen") && page.open == 2;
+        let silent = lab.browser.until("an attempt beside the silent session", asked).await?;
+        lab.sender()?.signal("CONT")?;
+        let further = |page: &Page| page.all(2, "live") && page.advanced(&silent, SOME_FRAMES);
+        lab.browser.until("further pictures", further).await?;
+        let output = lab.one_session().await?;
+        let ended = sessions(&output, "ended");
+        assert!(
+            !ended.contains(&first[0]),
+            "the first session is not the one that is left:\n{output}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stands_still_is_noticed_when_the_pictures_do() -> anyhow::Result<()> {
+    let mut lab = Lab::start("still", robot_config("rover", TWO)).await?;
+    let before = live(&lab.browser, 2).await?;
+    lab.broker.as_ref().context("no broker runs")?.signal("STOP")?;
+    let further = |page: &Page| page.all(2, "live") && page.advanced(&before, 3 * SOME_FRAMES);
+    let page = lab.browser.until("pictures without the broker", further).await?;
+    assert_eq!(page.opened, before.opened, "media that flows was replaced: {page:#?}");
+
+    // Nothing closes its sockets: only who asks knows that there is no answer.
+    lab.kill_sender()?;
+    let down = |page: &Page| page.all(2, "frozen") && page.link == "down";
+    let down = lab.browser.until("a link that is given up", down).await?;
+    lab.broker.as_ref().context("no broker runs")?.signal("CONT")?;
+    lab.start_sender()?;
+    let back =
+        |page: &Page| page.all(2, "live") && page.link == "up" && page.advanced(&down, SOME_FRAMES);
+    lab.browser.until("pictures of the new robot", back).await?;
+    lab.one_session().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_robot_freezes_unmistakably_and_comes_back() -> anyhow::Result<()> {
     let mut lab = Lab::start("robot", robot_config("rover", TWO)).await?;
     live(&lab.browser, 2).await?;
@@ -275,6 +349,7 @@ async fn a_dead_robot_freezes_unmistakably_and_comes_back() -> anyhow::Result<()
                 && page.open == 1
         };
         lab.browser.until(what, plain).await?;
+        lab.one_session().await?;
         for ((camera, ..), last) in TWO.iter().zip(last) {
             let next = clock(&lab.browser, camera, last).await?;
             clock(&lab.browser, camera, next).await?;

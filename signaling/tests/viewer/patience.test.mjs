@@ -1,0 +1,65 @@
+// How long attempts may take, and the waits between them.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { Patience, Waits, stretch } from "../../viewer/patience.js";
+
+const MINUTE_MS = 60_000;
+
+test("what never worked is tried less and less often", () => {
+  const waits = new Waits();
+  const all = Array.from({ length: 7 }, () => waits.next(0, 1));
+  assert.deepEqual(all, [250, 500, 1000, 2000, 4000, 5000, 5000]);
+  assert.ok(!waits.workedLately(0));
+});
+
+test("in an outage of what just worked nobody waits long, for two minutes", () => {
+  const waits = new Waits();
+  for (let i = 0; i < 5; i++) waits.next(0, 1);
+  waits.worked(MINUTE_MS);
+  for (let ms = MINUTE_MS; ms < 3 * MINUTE_MS; ms += 100) {
+    assert.ok(waits.workedLately(ms));
+    assert.deepEqual([waits.next(ms, 0), waits.next(ms, 1)], [150, 300]);
+  }
+  const later = Array.from({ length: 6 }, () => waits.next(3 * MINUTE_MS, 1));
+  assert.deepEqual(later, [250, 500, 1000, 2000, 4000, 5000]);
+});
+
+test("that one thing worked says nothing of another", () => {
+  const waits = new Waits();
+  waits.worked(0);
+  waits.reset();
+  assert.ok(!waits.workedLately(0));
+  assert.deepEqual([waits.next(0, 1), waits.next(0, 1)], [250, 500]);
+});
+
+test("patience grows with every failure, up to the most, and starts anew on another network", () => {
+  const patience = new Patience(1_000, 3_000, 10_000);
+  const grown = Array.from({ length: 4 }, () => {
+    const { ms } = patience;
+    patience.exceeded();
+    return ms;
+  });
+  assert.deepEqual(grown, [3_000, 6_000, 10_000, 10_000]);
+  patience.reset();
+  assert.equal(patience.ms, 3_000);
+});
+
+test("patience learns from successes, within its limits", () => {
+  const patience = new Patience(1_000, 3_000, 10_000);
+  for (const [tookMs, expectedMs] of [[100, 1_000], [500, 1_500], [9_000, 10_000]]) {
+    patience.exceeded();
+    patience.succeeded(tookMs);
+    assert.equal(patience.ms, expectedMs);
+    patience.exceeded();
+    patience.reset();
+    assert.equal(patience.ms, expectedMs);
+  }
+});
+
+test("most attempts in the dark are short, and some of every row are not", () => {
+  const row = Array.from({ length: 600 }, (_, attempt) => stretch(attempt));
+  assert.ok(row.filter((times) => times === 1).length * 2 > row.length);
+  for (let i = 0; i + 6 <= row.length; i++) assert.ok(Math.max(...row.slice(i, i + 6)) === 8);
+});
