@@ -32,6 +32,9 @@ const ENDED: usize = 64;
 /// Everything is to be freed by then when the sender stops.
 const STOPPING: Duration = Duration::from_millis(1500);
 
+/// How often it is looked whether the network seems to be in trouble.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// Runs a robot until `shutdown` resolves, then ends its sessions and frees its cameras.
 /// Each of `reloads` takes the place of the config.
 pub async fn run(
@@ -73,6 +76,8 @@ pub async fn run(
     let mut host_figures = watch_host();
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_tick = Instant::now();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -92,6 +97,9 @@ pub async fn run(
                 app.fleet.free_retired();
                 last_tick = now;
                 app.publish_telemetry();
+            }
+            _ = look.tick() => {
+                app.link.doubt(app.sessions.values().any(Session::is_in_doubt));
             }
             () = &mut shutdown => break,
         }

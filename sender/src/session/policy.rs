@@ -8,6 +8,10 @@ use rovercast_protocol::ids::CameraId;
 /// survives a path that is cut for three.
 const SILENCE: Duration = Duration::from_millis(4500);
 
+/// After so long without a word something may be wrong with the network: viewers ping every second, or
+/// more often.
+const DOUBT: Duration = Duration::from_millis(1500);
+
 /// How often to look whether a viewer is there: what is dead is free within five seconds.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -70,6 +74,11 @@ impl Liveness {
         self.heard.is_some()
     }
 
+    /// Whether it has been silent for so long that something may be wrong with the network.
+    pub fn is_in_doubt(&self, now: Duration) -> bool {
+        self.heard.is_some_and(|heard| now.saturating_sub(heard) > DOUBT)
+    }
+
     /// Whether it is gone. To be asked every [`LOOK_EVERY`]: a robot that asks much later stood still
     /// itself, and what the viewer said meanwhile still waits to be heard.
     pub fn is_gone(&mut self, now: Duration) -> bool {
@@ -126,6 +135,9 @@ mod tests {
         assert_eq!(gone_at(&[], &[3_000]), None, "it never pinged: who could tell");
         assert!(!Liveness::default().pings());
         assert!(liveness.pings());
+        assert!(!Liveness::default().is_in_doubt(Duration::from_secs(60)));
+        assert!(!liveness.is_in_doubt(Duration::from_millis(11_500)));
+        assert!(liveness.is_in_doubt(Duration::from_millis(11_501)));
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub struct Session {
     cameras: Vec<CameraId>,
     signals: mpsc::Sender<Signal>,
     stop: watch::Sender<bool>,
+    in_doubt: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
@@ -97,9 +98,10 @@ impl Session {
     pub fn start(plan: SessionPlan) -> Self {
         let (signals, signals_rx) = mpsc::channel(SIGNALS);
         let (stop, stop_rx) = watch::channel(false);
+        let (in_doubt_tx, in_doubt) = watch::channel(false);
         let cameras = plan.cameras.iter().map(|camera| camera.id.clone()).collect();
-        let task = tokio::spawn(run(plan, signals_rx, stop_rx));
-        Self { cameras, signals, stop, task }
+        let task = tokio::spawn(run(plan, signals_rx, stop_rx, in_doubt_tx));
+        Self { cameras, signals, stop, in_doubt, task }
     }
 
     /// Passes on what the viewer said. One that says more than can be taken loses its session.
@@ -113,6 +115,11 @@ impl Session {
     /// Whether it carries this camera.
     pub fn carries(&self, camera: &CameraId) -> bool {
         self.cameras.contains(camera)
+    }
+
+    /// Whether nothing comes of the viewer, though it should: then the network may be in trouble.
+    pub fn is_in_doubt(&self) -> bool {
+        *self.in_doubt.borrow()
     }
 
     /// Asks it to end; it reports when it has.
@@ -151,7 +158,12 @@ impl From<ConnectionError> for End {
     }
 }
 
-async fn run(plan: SessionPlan, signals: mpsc::Receiver<Signal>, mut stop: watch::Receiver<bool>) {
+async fn run(
+    plan: SessionPlan,
+    signals: mpsc::Receiver<Signal>,
+    mut stop: watch::Receiver<bool>,
+    in_doubt: watch::Sender<bool>,
+) {
     let SessionPlan { id, cameras, settings, telemetry, control_cameras, requests, link, ended } =
         plan;
     let statuses: Vec<_> =
@@ -171,6 +183,7 @@ async fn run(plan: SessionPlan, signals: mpsc::Receiver<Signal>, mut stop: watch
                 desk,
                 mids: Vec::new(),
                 link: link.clone(),
+                in_doubt,
             };
             let end = tokio::select! {
                 end = live.run(signals, telemetry) => end,
@@ -225,6 +238,7 @@ struct Live {
     /// The tracks' names in the SDP, in their order.
     mids: Vec<String>,
     link: Link,
+    in_doubt: watch::Sender<bool>,
 }
 
 impl Live {
@@ -304,9 +318,13 @@ impl Live {
                     self.connection.send(Channel::Telemetry, &newest);
                 }
                 _ = tick.tick() => self.tell_clocks(),
-                _ = look.tick() => if liveness.is_gone(now().into()) {
-                    return End::Gone("the viewer has gone silent");
-                },
+                _ = look.tick() => {
+                    let now = now().into();
+                    if liveness.is_gone(now) {
+                        return End::Gone("the viewer has gone silent");
+                    }
+                    self.in_doubt.send_replace(liveness.is_in_doubt(now));
+                }
                 () = sleep_until(deadline), if !connected => {
                     let details = format!("no connection within {} s", NEGOTIATION.as_secs());
                     return End::Failed(ErrorCode::NegotiationTimeout, details);

@@ -74,13 +74,11 @@ pub fn log_to_stderr(filter: &str) {
         .init();
     // What GLib's libraries complain of is for whoever looks into them: libnice warns of every
     // session that ends while it has a TURN allocation.
-    gst::glib::log_set_default_handler(|domain, level, message| {
-        match level {
-            gst::glib::LogLevel::Error | gst::glib::LogLevel::Critical => {
-                tracing::warn!(domain, "{message}");
-            }
-            _ => tracing::debug!(domain, "{message}"),
+    gst::glib::log_set_default_handler(|domain, level, message| match level {
+        gst::glib::LogLevel::Error | gst::glib::LogLevel::Critical => {
+            tracing::warn!(domain, "{message}");
         }
+        _ => tracing::debug!(domain, "{message}"),
     });
 }
 
