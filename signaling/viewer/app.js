@@ -31,6 +31,7 @@ const problem = find(document, "#problem", HTMLElement);
 let settings = readSettings(location.hash);
 let everUp = false;
 let problemUntilMs = 0;
+let outage = false;
 
 const roster = new Roster();
 const grid = new Grid(openMenu);
@@ -185,7 +186,9 @@ function reportOf(camera) {
 async function look() {
   await sessions.poll();
   const nowMs = performance.now();
-  const outage = sessions.isOutage(nowMs);
+  const before = outage;
+  outage = sessions.isOutage(nowMs);
+  if (before && !outage && !link.up) link.wake();
   link.tick(nowMs, outage);
   sessions.step(chosen().peerId);
   refresh();

@@ -2,17 +2,19 @@
 // The WebSocket to the broker, opened again for ever. Knows when it is dead even if the network
 // does not tell; knows nothing of robots and sessions.
 
-import { Patience, Waits, stretch } from "./patience.js";
+import { Patience, pace } from "./patience.js";
 import { parseBrokerMessage } from "./protocol.js";
 
-const WELCOME_WITHIN_MS = 5_000;
-/**
- * When a probe is sent, and how long its answer may take. Pictures that go on need no broker, and may
- * fill the way to it.
- */
-const CALM = { idleMs: 10_000, answerWithinMs: 3_000 };
-const OUTAGE = { idleMs: 400, answerWithinMs: 1_000 };
+/** Pictures that go on need no broker, and may fill the way to it: it is asked seldom, and has time. */
+const IDLE_MS = 10_000;
+const ANSWER_WITHIN_MS = 3_000;
+/** In an outage nothing else fills the way. */
+const OUTAGE_IDLE_MS = 400;
 const HEARD_LATELY_MS = 2_000;
+/** TCP, HTTP, and the welcome; a TLS connection takes little more. */
+const ROUND_TRIPS_TO_CONNECT = 3;
+/** For how long the browser may hold back an attempt when many failed: Firefox is strict. */
+const HELD_BACK_MS = navigator.userAgent.includes("Firefox/") ? 60_000 : 5_000;
 /** Shorter connections do not count as a success: a broker that throws us out is not hammered. */
 const SETTLED_MS = 5_000;
 
@@ -25,16 +27,14 @@ const SETTLED_MS = 5_000;
 export class Link {
   #url;
   #events;
-  #waits = new Waits();
-  /** For the welcome. */
-  #patience = new Patience(600, WELCOME_WITHIN_MS, WELCOME_WITHIN_MS);
+  /** For the welcome, and in an outage for any answer. */
+  #patience = new Patience({ firstMs: 3_000, usualMs: [500, 1_500], mostMs: 3_000 });
   #failures = 0;
   /** @type {WebSocket | null} null while waiting for the next attempt */
   #socket = null;
   /** What must happen by when: the welcome, or the answer to a probe. */
   #deadlineMs = Infinity;
   #retryAtMs = 0;
-  #openedMs = 0;
   #upSinceMs = 0;
   #heardMs = 0;
 
@@ -56,19 +56,20 @@ export class Link {
    * @param {boolean} outage no pictures come any more: the way to the broker may be gone as well
    */
   tick(nowMs, outage) {
-    if (nowMs > this.#deadlineMs) this.#drop();
+    if (nowMs > this.#deadlineMs) this.#drop(true);
     if (!this.#socket && nowMs >= this.#retryAtMs) this.#open();
-    if (this.up && nowMs - this.#upSinceMs > SETTLED_MS) this.#waits.worked(nowMs);
-    const { idleMs, answerWithinMs } = outage ? OUTAGE : CALM;
-    if (nowMs - this.#heardMs > idleMs) this.#probe(nowMs, answerWithinMs);
+    if (this.up && nowMs - this.#upSinceMs > SETTLED_MS) this.#failures = 0;
+    const silentMs = nowMs - this.#heardMs;
+    if (outage && silentMs > OUTAGE_IDLE_MS) this.#probe(nowMs, this.#patience.ms);
+    else if (silentMs > IDLE_MS) this.#probe(nowMs, ANSWER_WITHIN_MS);
   }
 
-  /** The network or the user came back: does not wait for what was planned. */
+  /** The network or the user came back, or pictures did: does not wait for what was planned. */
   wake() {
     const nowMs = performance.now();
     this.#failures = 0;
     if (!this.up) this.#open();
-    else if (nowMs - this.#heardMs > HEARD_LATELY_MS) this.#probe(nowMs, OUTAGE.answerWithinMs);
+    else if (nowMs - this.#heardMs > HEARD_LATELY_MS) this.#probe(nowMs, ANSWER_WITHIN_MS);
   }
 
   /** Lost when the link is down: everything is said anew on the next one. */
@@ -90,12 +91,10 @@ export class Link {
 
   #open() {
     this.#discard();
-    this.#openedMs = performance.now();
-    const withinMs = Math.min(this.#patience.ms * stretch(this.#failures), WELCOME_WITHIN_MS);
-    this.#deadlineMs = this.#openedMs + withinMs;
+    this.#deadlineMs = performance.now() + this.#pace().withinMs;
     const socket = new WebSocket(this.#url);
     socket.onmessage = (event) => this.#heard(event.data);
-    socket.onclose = () => this.#drop();
+    socket.onclose = () => this.#drop(false);
     this.#socket = socket;
   }
 
@@ -107,22 +106,34 @@ export class Link {
       this.iceServers = message.iceServers;
       this.up = true;
       this.#upSinceMs = this.#heardMs;
-      this.#failures = 0;
-      this.#patience.succeeded(this.#heardMs - this.#openedMs);
       this.send({ type: "setPeerStatus", roles: ["listener"] });
       this.send({ type: "list" });
       this.#events.onChange(true);
     }
+    if (message?.type === "list") this.#learn(this.#heardMs - this.#upSinceMs);
     if (this.up) this.#deadlineMs = Infinity;
     if (message) this.#events.onMessage(message);
   }
 
-  #drop() {
-    const nowMs = performance.now();
+  /**
+   * How long connecting took would tell less: in an outage that is mostly how long TCP waited.
+   * @param {number} roundTripMs
+   */
+  #learn(roundTripMs) {
+    this.#patience.succeeded(ROUND_TRIPS_TO_CONNECT * roundTripMs);
+  }
+
+  #pace() {
+    return pace(this.#failures, this.#patience.ms, HELD_BACK_MS);
+  }
+
+  /** @param {boolean} late nothing came: then we have waited, and are not the whole fleet at once */
+  #drop(late) {
     const wasUp = this.up;
-    if (!wasUp) this.#failures += 1;
     this.#discard();
-    this.#retryAtMs = nowMs + this.#waits.next(nowMs, Math.random());
+    const { waitMs } = this.#pace();
+    this.#retryAtMs = performance.now() + (late ? 0 : waitMs * (0.5 + Math.random() / 2));
+    this.#failures += 1;
     if (wasUp) this.#events.onChange(false);
   }
 

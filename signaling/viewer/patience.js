@@ -4,7 +4,7 @@
 
 import { Backoff } from "./backoff.js";
 
-const SOON_MS = 300;
+const SOON_MS = 200;
 /** For so long after it worked last the way may be open again at any moment. */
 const OUTAGE_MS = 120_000;
 
@@ -47,24 +47,25 @@ export class Waits {
 const USUAL_TIMES = 3;
 
 /**
+ * @typedef {object} Limits
+ * @property {number} firstMs before any success
+ * @property {[number, number]} usualMs after a success: at least and at most
+ * @property {number} mostMs after failures
+ */
+
+/**
  * How long an attempt may take when answers come, but it does not succeed: at first a few times what
  * the last success took, then longer and longer.
  */
 export class Patience {
-  #leastMs;
-  #mostMs;
+  #limits;
   #usualMs;
 
-  /**
-   * @param {number} leastMs also after quick successes
-   * @param {number} firstMs before any success
-   * @param {number} mostMs
-   */
-  constructor(leastMs, firstMs, mostMs) {
-    this.#leastMs = leastMs;
-    this.#mostMs = mostMs;
-    this.#usualMs = firstMs;
-    this.ms = firstMs;
+  /** @param {Limits} limits */
+  constructor(limits) {
+    this.#limits = limits;
+    this.#usualMs = limits.firstMs;
+    this.ms = limits.firstMs;
   }
 
   /**
@@ -72,13 +73,14 @@ export class Patience {
    * @param {number} tookMs
    */
   succeeded(tookMs) {
-    this.#usualMs = Math.min(Math.max(USUAL_TIMES * tookMs, this.#leastMs), this.#mostMs);
+    const [leastMs, mostMs] = this.#limits.usualMs;
+    this.#usualMs = Math.min(Math.max(USUAL_TIMES * tookMs, leastMs), mostMs);
     this.ms = this.#usualMs;
   }
 
   /** An attempt took too long. */
   exceeded() {
-    this.ms = Math.min(2 * this.ms, this.#mostMs);
+    this.ms = Math.min(2 * this.ms, this.#limits.mostMs);
   }
 
   /** The network is another: what failed before says nothing. */
@@ -88,13 +90,19 @@ export class Patience {
 }
 
 /**
- * How much longer than usual each of a row of attempts may take of which nothing is known until they
- * succeed. Most are short: what was sent while the way was closed comes late, or never. Some are
- * longer, since the way may have become slow.
+ * The pace of attempts of which nothing is known until they succeed. The first are short: once the way
+ * is open, another attempt is sooner than what TCP sends again. Then they are fewer and longer: the way
+ * may have become slow, and browsers hold back the attempts of a page of which many failed. One that is
+ * given up while it is held back fails, too: the last must outlast that.
+ * @param {number} failures in a row
+ * @param {number} usualMs what an attempt may take where the way is as it was
+ * @param {number} heldBackMs for how long the browser holds back an attempt, at most
+ * @returns {{withinMs: number, waitMs: number}} what the next may take, and the longest wait before it
  */
-const STRETCH = [1, 1, 2, 1, 1, 8];
-
-/** @param {number} attempt how many failed before */
-export function stretch(attempt) {
-  return STRETCH[attempt % STRETCH.length];
+export function pace(failures, usualMs, heldBackMs) {
+  if (failures < 4) return { withinMs: usualMs, waitMs: SOON_MS };
+  const strict = heldBackMs > 5_000;
+  if (failures < 10 && !strict) return { withinMs: Math.max(usualMs, 2_000), waitMs: 1_000 };
+  if (failures < 14 && !strict) return { withinMs: 4_000, waitMs: 2_000 };
+  return { withinMs: heldBackMs + 3_000, waitMs: 5_000 };
 }

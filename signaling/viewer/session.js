@@ -67,6 +67,8 @@ export class Session {
     this.lastMessageMs = -Infinity;
     /** When the robot was asked for a sign of life first since the last one. */
     this.askedMs = -Infinity;
+    /** Whether it was in doubt since the last message. */
+    this.doubted = false;
     this.over = false;
     this.hungUp = false;
     /** @type {Map<string, Track>} by camera */
@@ -152,8 +154,9 @@ export class Session {
     }
   }
 
-  /** Asks for a sign of life: to be called as often as one likes. */
+  /** Asks for a sign of life, and tells the robot that we are here: as often as one likes. */
   ask() {
+    this.doubted = true;
     if (performance.now() - this.#lastPingMs >= ASK_EVERY_MS) this.#ping();
   }
 
@@ -230,7 +233,7 @@ export class Session {
       this.#controlChannel = channel;
       channel.binaryType = "arraybuffer";
       channel.onmessage = ({ data }) => {
-        this.lastMessageMs = performance.now();
+        this.#spoke(performance.now());
         const message = parseControlMessage(data);
         if (message) this.control.heard(message);
       };
@@ -248,6 +251,12 @@ export class Session {
     };
     ping();
     this.#pinging = window.setInterval(ping, PING_EVERY_MS);
+  }
+
+  /** @param {number} nowMs */
+  #spoke(nowMs) {
+    this.lastMessageMs = nowMs;
+    this.doubted = false;
   }
 
   #ping() {
@@ -270,7 +279,7 @@ export class Session {
     const receivedMs = performance.now();
     const message = parseRobotMessage(data);
     if (!message) return;
-    this.lastMessageMs = receivedMs;
+    this.#spoke(receivedMs);
     if (message.type === "pong") {
       const { pingSentUs, receivedUs, sentUs } = message;
       this.#clock.exchange(pingSentUs, receivedUs, sentUs, toUs(receivedMs));

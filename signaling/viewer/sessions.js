@@ -24,7 +24,7 @@ export class Sessions {
   #settings;
   #events;
   #waits = new Waits();
-  #patience = new Patience(1_000, 3_000, 10_000);
+  #patience = new Patience({ firstMs: 3_000, usualMs: [1_000, 2_000], mostMs: 10_000 });
   #retryAtMs = 0;
   /** @type {string | null} */
   #robotPeerId = null;
@@ -82,7 +82,8 @@ export class Sessions {
     await Promise.all([this.current?.poll(), this.pending?.poll()]);
     const nowMs = performance.now();
     for (const session of [this.current, this.pending]) {
-      if (session && silenceMs(session, nowMs) > DOUBT_MS) session.ask();
+      // Pictures that come again do not tell the robot that we see them: it must not give us up.
+      if (session?.doubted || (session && silenceMs(session, nowMs) > DOUBT_MS)) session.ask();
     }
   }
 

@@ -35,7 +35,7 @@
 
 /** After so long without a sign of life the robot is asked for one. */
 export const DOUBT_MS = 300;
-const SILENT_MS = 900;
+const SILENT_MS = 800;
 const ANSWER_WITHIN_MS = 400;
 /** Silence of a session whose robot cannot be asked: of other producers, some show still pictures. */
 const UNASKED_SILENT_MS = 5_000;

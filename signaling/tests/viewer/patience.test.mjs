@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { Patience, Waits, stretch } from "../../viewer/patience.js";
+import { Patience, Waits, pace } from "../../viewer/patience.js";
 
 const MINUTE_MS = 60_000;
 
@@ -20,7 +20,7 @@ test("in an outage of what just worked nobody waits long, for two minutes", () =
   waits.worked(MINUTE_MS);
   for (let ms = MINUTE_MS; ms < 3 * MINUTE_MS; ms += 100) {
     assert.ok(waits.workedLately(ms));
-    assert.deepEqual([waits.next(ms, 0), waits.next(ms, 1)], [150, 300]);
+    assert.deepEqual([waits.next(ms, 0), waits.next(ms, 1)], [100, 200]);
   }
   const later = Array.from({ length: 6 }, () => waits.next(3 * MINUTE_MS, 1));
   assert.deepEqual(later, [250, 500, 1000, 2000, 4000, 5000]);
@@ -34,8 +34,10 @@ test("that one thing worked says nothing of another", () => {
   assert.deepEqual([waits.next(0, 1), waits.next(0, 1)], [250, 500]);
 });
 
+const limits = { firstMs: 3_000, usualMs: [1_000, 2_000], mostMs: 10_000 };
+
 test("patience grows with every failure, up to the most, and starts anew on another network", () => {
-  const patience = new Patience(1_000, 3_000, 10_000);
+  const patience = new Patience(limits);
   const grown = Array.from({ length: 4 }, () => {
     const { ms } = patience;
     patience.exceeded();
@@ -47,19 +49,32 @@ test("patience grows with every failure, up to the most, and starts anew on anot
 });
 
 test("patience learns from successes, within its limits", () => {
-  const patience = new Patience(1_000, 3_000, 10_000);
-  for (const [tookMs, expectedMs] of [[100, 1_000], [500, 1_500], [9_000, 10_000]]) {
+  const patience = new Patience(limits);
+  for (const [tookMs, expectedMs] of [[100, 1_000], [500, 1_500], [9_000, 2_000]]) {
     patience.exceeded();
     patience.succeeded(tookMs);
     assert.equal(patience.ms, expectedMs);
     patience.exceeded();
+    assert.equal(patience.ms, 2 * expectedMs);
     patience.reset();
     assert.equal(patience.ms, expectedMs);
   }
 });
 
-test("most attempts in the dark are short, and some of every row are not", () => {
-  const row = Array.from({ length: 600 }, (_, attempt) => stretch(attempt));
-  assert.ok(row.filter((times) => times === 1).length * 2 > row.length);
-  for (let i = 0; i + 6 <= row.length; i++) assert.ok(Math.max(...row.slice(i, i + 6)) === 8);
+test("attempts in the dark are quick at first, then longer and fewer, and never stop", () => {
+  const row = Array.from({ length: 100 }, (_, failures) => pace(failures, 500, 5_000));
+  assert.deepEqual(row[0], { withinMs: 500, waitMs: 200 });
+  for (const [i, { withinMs, waitMs }] of row.entries()) {
+    assert.ok(i === 0 || (withinMs >= row[i - 1].withinMs && waitMs >= row[i - 1].waitMs));
+    assert.ok(withinMs <= 8_000 && waitMs <= 5_000);
+  }
+  for (const failures of [3, 4]) assert.equal(pace(failures, 3_000, 5_000).withinMs, 3_000);
+});
+
+test("an attempt outlasts what the browser holds it back for, by the time that it does", () => {
+  for (const [heldBackMs, from] of [[5_000, 14], [60_000, 4]]) {
+    for (let failures = from; failures < 40; failures++) {
+      assert.ok(pace(failures, 500, heldBackMs).withinMs >= heldBackMs + 3_000);
+    }
+  }
 });
