@@ -21,6 +21,7 @@ use rovercast_protocol::signaling::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::decode::DecodeSettings;
 use crate::errand::Errand;
 use crate::output::Output;
 use crate::policy::{Action, Slot, Watch};
@@ -54,8 +55,19 @@ pub struct Settings {
     pub cameras: Vec<CameraId>,
     /// Where pictures go.
     pub output: Output,
+    /// What decodes them.
+    pub decode: DecodeSettings,
     /// The longest that a missing packet is waited for.
     pub jitter_buffer: Duration,
+}
+
+impl Settings {
+    /// All cameras of a robot, with the defaults of everything else.
+    pub fn new(url: String, robot: RobotId, output: Output) -> Self {
+        let decode = DecodeSettings::default();
+        let jitter_buffer = Duration::from_millis(100);
+        Self { url, robot, cameras: Vec::new(), output, decode, jitter_buffer }
+    }
 }
 
 /// Receives until `shutdown` resolves. An error means that nothing can be shown any more.
@@ -104,7 +116,7 @@ async fn follow(
     let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Listener], meta: None };
     let (link, mut link_events) = Link::start(settings.url.clone(), status);
     let (failures_tx, mut failures) = mpsc::channel(FAILURES);
-    let views = Views::new(settings.output.clone(), failures_tx);
+    let views = Views::new(settings.output.clone(), &settings.decode, failures_tx);
     let mut app = App {
         settings,
         reports,

@@ -5,6 +5,8 @@ use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::settings::{self, InvalidSettings, Problem};
 use serde::Deserialize;
 
+use crate::decode::DecodeSettings;
+
 /// How a receiver runs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +19,8 @@ pub struct Config {
     pub cameras: Vec<CameraId>,
     /// Where pictures go: `window`, `windows`, `null`, or a launch fragment for each camera.
     pub sink: String,
+    /// What decodes.
+    pub decode: DecodeSettings,
 }
 
 impl Default for Config {
@@ -26,6 +30,7 @@ impl Default for Config {
             robot: None,
             cameras: Vec::new(),
             sink: "window".to_owned(),
+            decode: DecodeSettings::default(),
         }
     }
 }

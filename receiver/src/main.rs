@@ -122,6 +122,7 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
         robot,
         cameras: config.cameras,
         output: Output::parse(&config.sink),
+        decode: config.decode,
         jitter_buffer: Duration::from_millis(100),
     };
     let (stop_tx, mut stop) = tokio::sync::watch::channel(false);

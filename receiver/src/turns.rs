@@ -1,8 +1,8 @@
 //! Whose pictures a view takes when two sessions have some of its camera: those of the later one,
 //! from its first key frame on. So the one before is shown until then, and never again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a session shows itself with to the views. Clones are the same session's.
 #[derive(Debug, Clone)]
@@ -17,6 +17,11 @@ impl Turn {
         Self { number, shows: Arc::default() }
     }
 
+    /// A picture of this session is shown.
+    pub fn set_shown(&self) {
+        self.shows.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a picture of this session is shown, of any camera.
     pub fn shows(&self) -> bool {
         self.shows.load(Ordering::Relaxed)
@@ -25,23 +30,20 @@ impl Turn {
 
 /// Whose turn it is in one view, by the sessions' numbers.
 #[derive(Debug, Default)]
-pub struct Turns(Mutex<u64>);
+pub struct Turns(AtomicU64);
 
 impl Turns {
-    /// Runs `push` when it is this session's turn, or becomes so by a key frame; no other session
-    /// pushes meanwhile. `push` says whether a picture was taken, and so does the answer; none when
-    /// it is another's turn.
-    pub fn take(&self, turn: &Turn, key_frame: bool, push: impl FnOnce() -> bool) -> Option<bool> {
-        // A push that panicked leaves nothing half done here.
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if turn.number > *current && key_frame {
-            *current = turn.number;
+    /// Whether it is this session's turn, or becomes so by this access unit.
+    pub fn admit(&self, turn: &Turn, key_frame: bool) -> bool {
+        if key_frame {
+            self.0.fetch_max(turn.number, Ordering::Relaxed);
         }
-        let taken = (turn.number == *current).then(push);
-        if taken == Some(true) {
-            turn.shows.store(true, Ordering::Relaxed);
-        }
-        taken
+        self.0.load(Ordering::Relaxed) == turn.number
+    }
+
+    /// Whether a later session has taken over from this one.
+    pub fn is_over(&self, turn: &Turn) -> bool {
+        self.0.load(Ordering::Relaxed) > turn.number
     }
 }
 
@@ -52,14 +54,21 @@ mod tests {
     #[test]
     fn the_later_session_takes_over_with_a_key_frame_and_keeps_it() {
         let (turns, first, second) = (Turns::default(), Turn::new(1), Turn::new(2));
-        assert_eq!(turns.take(&first, true, || true), Some(true));
-        assert_eq!(turns.take(&second, false, || true), None, "it cannot be decoded yet");
-        assert_eq!(turns.take(&first, false, || true), Some(true));
-        assert!(first.shows() && !second.shows());
-        assert_eq!(turns.take(&second, true, || false), Some(false));
-        assert!(!second.shows(), "the picture was not taken");
-        assert_eq!(turns.take(&first, true, || true), None, "it is too late");
-        assert_eq!(turns.take(&second, false, || true), Some(true));
-        assert!(second.shows());
+        assert!(!turns.admit(&first, false), "nothing can be decoded yet");
+        assert!(turns.admit(&first, true));
+        assert!(!turns.admit(&second, false), "it cannot be decoded yet");
+        assert!(turns.admit(&first, false));
+        assert!(!turns.is_over(&first));
+        assert!(turns.admit(&second, true));
+        assert!(turns.is_over(&first) && !turns.is_over(&second));
+        assert!(!turns.admit(&first, true), "it is too late");
+        assert!(turns.admit(&second, false));
+    }
+
+    #[test]
+    fn clones_are_the_same_sessions() {
+        let turn = Turn::new(1);
+        turn.clone().set_shown();
+        assert!(turn.shows() && !Turn::new(1).shows());
     }
 }

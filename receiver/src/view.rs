@@ -1,29 +1,40 @@
-//! One camera's way from access units to pictures. It outlives sessions: a window, or whatever
-//! reads from a launch fragment, stays while robots and brokers come and go.
+//! One camera's way from access units to pictures. It outlives sessions and decoders: a window, or
+//! whatever reads from a launch fragment, stays while robots and brokers come and go.
+
+mod entrance;
+mod stage;
+mod tap;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use gst::prelude::*;
-use rovercast_peer::start::{now, now_us, share_clock};
+use rovercast_peer::start::now_us;
 use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::CameraId;
-use rovercast_protocol::keyframes::KeyFrameGate;
 use tokio::sync::mpsc;
 
-use crate::decode;
+use crate::decode::{Decoders, Decoding};
 use crate::meter::Meter;
 use crate::output::Output;
 use crate::turns::{Turn, Turns};
+pub use entrance::Entrance;
+use stage::Stage;
+pub use tap::OnAccessUnit;
+use tap::Tap;
 
 /// An access unit may be this much older than the jitter buffer explains. Decoding runs on the
 /// thread that brings the packets, so that no hand-over costs time; where it does not keep up,
 /// older access units are dropped, up to the next key frame.
 const BACKLOG: Duration = Duration::from_millis(300);
 
-/// A key frame is asked for again after this time, in microseconds.
-const KEY_FRAME_REQUESTS_US: i64 = 500_000;
+/// An output that takes one picture for this long is stuck: a pipe that nobody reads, say.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// A decoder that is at one access unit at so many looks of [`View::unstick`] hangs. Looks, and no
+/// time: a process that was stopped for a while does not.
+const LOOKS: u32 = 50;
 
 /// A view that cannot go on.
 #[derive(Debug)]
@@ -38,97 +49,54 @@ pub struct ViewFailed {
 #[derive(Debug)]
 pub struct View {
     codec: Codec,
-    pipeline: gst::Pipeline,
-    inlet: gst::Pad,
-    turns: Arc<Turns>,
-    /// The decoder cannot go on without a key frame.
-    needs_key_frame: Arc<AtomicBool>,
-    /// Since when a session has been pushing, in microseconds of the shared clock; 0 when none is.
-    pushing_since_us: Arc<AtomicI64>,
-    meter: Arc<Meter>,
+    inside: Arc<Inside>,
     reported: (u64, u64),
+    /// Looks at a push that is still the same one, and since when that is under way.
+    looks: AtomicU32,
+    looked_at_us: AtomicI64,
 }
 
-/// The entrance of a [`View`], for one session.
+/// What a view shares with its entrances.
 #[derive(Debug)]
-pub struct Entrance {
-    inlet: gst::Pad,
-    turns: Arc<Turns>,
-    turn: Turn,
-    needs_key_frame: Arc<AtomicBool>,
-    pushing_since_us: Arc<AtomicI64>,
+struct Inside {
+    decoding: Arc<Decoding>,
+    stage: Stage,
     meter: Arc<Meter>,
-    oldest: Duration,
-    caps: Option<gst::Caps>,
-    gate: KeyFrameGate,
-    gap: bool,
-    key_frame_asked_us: i64,
+    tap: Tap,
+    turns: Turns,
+    /// Since when a session has been pushing, in microseconds of the shared clock; 0 when none is.
+    pushing_since_us: AtomicI64,
 }
 
 impl View {
-    /// Starts to wait for access units. The error is for people.
+    /// Starts to wait for access units: blocks until a decoder is open. The error is for people.
     pub fn start(
         camera: &CameraId,
         codec: Codec,
         output: &Output,
+        decoders: &Arc<Decoders>,
         failures: mpsc::Sender<ViewFailed>,
     ) -> Result<Self, String> {
-        let installed = |name: &str| gst::ElementFactory::find(name).is_some();
-        let decoder = decode::choose(codec, installed)?;
-        let properties = gst::ElementFactory::make(decoder.factory)
-            .build()
-            .map_err(|error| format!("{}: {error}", decoder.factory))?;
-        let launch = format!(
-            "{} ! identity name=rovercast-out silent=true ! {}",
-            decoder.launch(|name| properties.find_property(name).is_some()),
-            output.launch(camera),
-        );
-        let pipeline = gst::parse::launch(&launch)
-            .map_err(|error| format!("the output cannot be built: {}", error.message()))?
-            .downcast::<gst::Pipeline>()
-            .map_err(|_| "the output's launch fragment makes no pipeline".to_owned())?;
-        share_clock(&pipeline);
-        if output.shows_at_once() {
-            do_not_wait_for_the_clock(&pipeline);
-        }
-        let element = |name: &str| pipeline.by_name(name).ok_or(format!("no element {name}"));
-        let needs_key_frame = Arc::new(AtomicBool::new(false));
-        let inlet = inlet(&needs_key_frame);
-        let entry =
-            element(decode::NAME)?.static_pad("sink").ok_or("the decoder has no sink pad")?;
-        inlet.link(&entry).map_err(|error| error.to_string())?;
+        let stage = Stage::build(camera, output, failures.clone())?;
         let meter = Arc::new(Meter::default());
-        if let Some(pad) = element("rovercast-out")?.static_pad("src") {
+        if let Some(pad) = stage.pictures() {
             measure(&pad, &meter);
         }
-        if let Output::Pictures(on_picture) = output
-            && let Ok(sink) = element("rovercast-pictures")?.downcast::<gst_app::AppSink>()
-        {
-            let (camera, on_picture) = (camera.clone(), on_picture.clone());
-            let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
-                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                on_picture(&camera, &sample);
-                Ok(gst::FlowSuccess::Ok)
-            });
-            sink.set_callbacks(callbacks.build());
-        }
-        watch_bus(&pipeline, camera.clone(), failures);
-        let pushing_since_us = Arc::new(AtomicI64::new(0));
-        let view = Self {
-            codec,
-            pipeline,
-            inlet,
-            turns: Arc::default(),
-            needs_key_frame,
-            pushing_since_us,
-            meter,
-            reported: (0, 0),
-        };
-        match view.pipeline.set_state(gst::State::Playing) {
-            Ok(_) => Ok(view),
-            Err(_) => {
+        let of = camera.clone();
+        let on_end = Box::new(move |reason| {
+            let _ = failures.try_send(ViewFailed { camera: of.clone(), reason });
+        });
+        let decoding = Decoding::start(camera, codec, decoders, stage.entry().clone(), on_end)?;
+        let (tap, pushing_since_us) = (Tap::default(), AtomicI64::new(0));
+        let turns = Turns::default();
+        let inside = Arc::new(Inside { decoding, stage, meter, tap, turns, pushing_since_us });
+        let (looks, looked_at_us) = (AtomicU32::new(0), AtomicI64::new(0));
+        let view = Self { codec, inside, reported: (0, 0), looks, looked_at_us };
+        match view.inside.stage.play() {
+            Ok(()) => Ok(view),
+            Err(reason) => {
                 view.stop();
-                Err("the output does not start".to_owned())
+                Err(reason)
             }
         }
     }
@@ -138,9 +106,20 @@ impl View {
         self.codec
     }
 
+    /// What it decodes with: the factory name of the decoder in use, or of the one being opened.
+    pub fn decoder(&self) -> &'static str {
+        self.inside.decoding.factory()
+    }
+
     /// Its figures.
     pub fn meter(&self) -> &Arc<Meter> {
-        &self.meter
+        &self.inside.meter
+    }
+
+    /// Has this called for every access unit that arrives from now on, of whichever session is
+    /// shown; nothing by `None`.
+    pub fn set_tap(&self, tap: Option<OnAccessUnit>) {
+        self.inside.tap.set(tap);
     }
 
     /// How much more pictures were decoded and bytes received than at the last call.
@@ -151,130 +130,41 @@ impl View {
 
     /// A way in, for the session whose turn this is and whose jitter buffer waits so long at most.
     pub fn entrance(&self, jitter_buffer: Duration, turn: Turn) -> Entrance {
-        self.meter.forget_times();
-        Entrance {
-            inlet: self.inlet.clone(),
-            turns: self.turns.clone(),
-            turn,
-            needs_key_frame: self.needs_key_frame.clone(),
-            pushing_since_us: self.pushing_since_us.clone(),
-            meter: self.meter.clone(),
-            oldest: jitter_buffer + BACKLOG,
-            caps: None,
-            gate: KeyFrameGate::default(),
-            gap: true,
-            key_frame_asked_us: 0,
+        self.inside.meter.forget_times();
+        Entrance::new(self.inside.clone(), jitter_buffer + BACKLOG, turn)
+    }
+
+    /// Looks whether something is stuck, and does what helps: to be called ten times a second. True
+    /// when the output had to let go of a picture that it has been taking for too long.
+    pub fn unstick(&self) -> bool {
+        let Inside { decoding, stage, pushing_since_us, .. } = &*self.inside;
+        if stage.busy() > STUCK {
+            decoding.interrupt();
+            decoding.resume();
+            return true;
         }
-    }
-
-    /// For how long the output has been taking one picture.
-    pub fn busy(&self) -> Duration {
-        match self.pushing_since_us.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => Duration::from_micros(now_us().saturating_sub(since).unsigned_abs()),
+        let pushing = pushing_since_us.load(Ordering::Relaxed);
+        let same = self.looked_at_us.swap(pushing, Ordering::Relaxed) == pushing;
+        let waits = pushing != 0 && same && stage.busy() == Duration::ZERO;
+        let looks = if waits { self.looks.load(Ordering::Relaxed) + 1 } else { 0 };
+        self.looks.store(looks, Ordering::Relaxed);
+        // With the first pictures it is watched by whoever pushes.
+        if looks >= LOOKS
+            && let Some(chain) = decoding.chain().filter(|chain| chain.pictures() > 0)
+        {
+            decoding.replace(&chain, "it hangs", true);
+            // Some drivers let go then. The output is not linked any more, and hears nothing.
+            chain.give_up();
         }
-    }
-
-    /// Lets go of the picture that the output is taking, and takes none before
-    /// [`View::resume`]: whoever pushes must not wait for the output.
-    pub fn interrupt(&self) {
-        self.inlet.push_event(gst::event::FlushStart::new());
-    }
-
-    /// Takes pictures again.
-    pub fn resume(&self) {
-        self.inlet.push_event(gst::event::FlushStop::new(true));
+        false
     }
 
     /// Frees decoder and output. Blocks until they are free.
     pub fn stop(self) {
-        if let Some(bus) = self.pipeline.bus() {
-            bus.unset_sync_handler();
-            bus.set_flushing(true);
-        }
         // The output first: a session may be waiting for it in the middle of a push.
-        let _ = self.pipeline.set_state(gst::State::Null);
-        let _ = self.inlet.set_active(false);
+        self.inside.stage.stop();
+        self.inside.decoding.stop();
     }
-}
-
-impl Entrance {
-    /// Takes an access unit, and returns when it is decoded. False when a key frame should be
-    /// asked for.
-    pub fn push(&mut self, sample: &gst::Sample) -> bool {
-        // A view that is closed needs nothing any more, no key frames either.
-        let Some(buffer) = sample.buffer_owned().filter(|_| self.inlet.is_active()) else {
-            return true;
-        };
-        self.meter.received.fetch_add(1, Ordering::Relaxed);
-        self.meter.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
-        let late = buffer.pts().is_some_and(|pts| Duration::from(now()) > self.oldest + pts.into());
-        let flags = buffer.flags();
-        let key_frame = !flags.contains(gst::BufferFlags::DELTA_UNIT);
-        // Where packets were lost, depayloaders that cannot wait for a key frame themselves say so.
-        let gap = self.gap || flags.contains(gst::BufferFlags::DISCONT);
-        let passes = self.gate.passes(gap, key_frame) && !late;
-        self.gap = late;
-        if passes {
-            let turns = self.turns.clone();
-            let turn = self.turn.clone();
-            match turns.take(&turn, key_frame, || self.hand_over(sample, buffer)) {
-                Some(true) => {}
-                // The view stops, or was interrupted: it must hear everything again.
-                Some(false) => (self.caps, self.gap) = (None, true),
-                // A later session has taken over.
-                None => return true,
-            }
-        } else {
-            self.meter.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        let lacks = self.needs_key_frame.swap(false, Ordering::Relaxed) || self.gap || !passes;
-        let asks = lacks && now_us() - self.key_frame_asked_us > KEY_FRAME_REQUESTS_US;
-        if asks {
-            self.key_frame_asked_us = now_us();
-        }
-        !asks
-    }
-
-    /// Gives the decoder an access unit. False when it does not take it.
-    fn hand_over(&mut self, sample: &gst::Sample, buffer: gst::Buffer) -> bool {
-        self.announce(sample);
-        self.pushing_since_us.store(now_us(), Ordering::Relaxed);
-        let pushed = self.inlet.push(buffer);
-        self.pushing_since_us.store(0, Ordering::Relaxed);
-        pushed.is_ok()
-    }
-
-    /// Tells the decoder what comes, before the first access unit and when that changes.
-    fn announce(&mut self, sample: &gst::Sample) {
-        let caps = sample.caps_owned();
-        if caps == self.caps {
-            return;
-        }
-        if let (Some(caps), Some(segment)) = (&caps, sample.segment()) {
-            self.inlet.push_event(gst::event::StreamStart::new(self.inlet.name().as_str()));
-            self.inlet.push_event(gst::event::Caps::new(caps));
-            self.inlet.push_event(gst::event::Segment::new(segment));
-        }
-        self.caps = caps;
-    }
-}
-
-/// A pad of no element: sessions, which are in pipelines of their own, push into the decoder by it.
-fn inlet(needs_key_frame: &Arc<AtomicBool>) -> gst::Pad {
-    let needs_key_frame = needs_key_frame.clone();
-    let inlet = gst::Pad::builder(gst::PadDirection::Src)
-        .name("inlet")
-        .event_function(move |_, _, event| {
-            if gst_video::UpstreamForceKeyUnitEvent::parse(&event).is_ok() {
-                needs_key_frame.store(true, Ordering::Relaxed);
-            }
-            true
-        })
-        .build();
-    // Only a pad with a parent can refuse.
-    let _ = inlet.set_active(true);
-    inlet
 }
 
 fn measure(pad: &gst::Pad, meter: &Arc<Meter>) {
@@ -297,31 +187,5 @@ fn measure(pad: &gst::Pad, meter: &Arc<Meter>) {
             _ => {}
         }
         gst::PadProbeReturn::Ok
-    });
-}
-
-/// Sinks may be made later, by `autovideosink` for one.
-fn do_not_wait_for_the_clock(pipeline: &gst::Pipeline) {
-    fn apply(element: &gst::Element) {
-        let sinks = element.element_flags().contains(gst::ElementFlags::SINK);
-        if sinks && element.find_property("sync").is_some() {
-            element.set_property("sync", false);
-        }
-    }
-    pipeline.iterate_recurse().into_iter().flatten().for_each(|element| apply(&element));
-    pipeline.connect_deep_element_added(|_, _, element| apply(element));
-}
-
-fn watch_bus(pipeline: &gst::Pipeline, camera: CameraId, failures: mpsc::Sender<ViewFailed>) {
-    let Some(bus) = pipeline.bus() else { return };
-    let failed = AtomicBool::new(false);
-    bus.set_sync_handler(move |_, message| {
-        if let gst::MessageView::Error(error) = message.view()
-            && !failed.swap(true, Ordering::Relaxed)
-        {
-            let reason = error.error().to_string();
-            let _ = failures.try_send(ViewFailed { camera: camera.clone(), reason });
-        }
-        gst::BusSyncReply::Drop
     });
 }

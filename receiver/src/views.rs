@@ -10,11 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
+use crate::decode::{DecodeSettings, Decoders};
 use crate::output::Output;
 use crate::view::{View, ViewFailed};
-
-/// An output that takes one picture for this long is stuck: a pipe that nobody reads, say.
-const STUCK: Duration = Duration::from_secs(2);
 
 /// All outputs are to be closed by then.
 const STOPPING: Duration = Duration::from_millis(1000);
@@ -26,6 +24,7 @@ const MAX_VIEWS: usize = 64;
 #[derive(Debug)]
 pub struct Views {
     output: Output,
+    decoders: Arc<Decoders>,
     failures: mpsc::Sender<ViewFailed>,
     open: BTreeMap<CameraId, View>,
     /// Being made: decoders and windows take a while.
@@ -40,9 +39,14 @@ pub struct Views {
 
 impl Views {
     /// None yet. Those that fail are told to `failures`.
-    pub fn new(output: Output, failures: mpsc::Sender<ViewFailed>) -> Self {
+    pub fn new(
+        output: Output,
+        settings: &DecodeSettings,
+        failures: mpsc::Sender<ViewFailed>,
+    ) -> Self {
         Self {
             output,
+            decoders: Arc::new(Decoders::new(settings)),
             failures,
             open: BTreeMap::new(),
             opening: JoinSet::new(),
@@ -69,13 +73,14 @@ impl Views {
 
     fn make(&mut self, camera: CameraId, codec: Codec, before: Option<View>) {
         let (output, failures) = (self.output.clone(), self.failures.clone());
+        let decoders = self.decoders.clone();
         let one_at_a_time = self.one_window_at_a_time.clone();
         self.opening.spawn_blocking(move || {
             if let Some(before) = before {
                 before.stop();
             }
             let turn = matches!(output, Output::Window).then(|| one_at_a_time.lock());
-            let view = View::start(&camera, codec, &output, failures);
+            let view = View::start(&camera, codec, &output, &decoders, failures);
             drop(turn);
             (camera, view)
         });
@@ -118,16 +123,11 @@ impl Views {
         self.wanted.contains_key(camera)
     }
 
-    /// Lets outputs go of pictures that they have been taking for too long. Returns their cameras.
+    /// Lets outputs go of pictures that they have been taking for too long, and of decoders that
+    /// hang; to be called ten times a second. Returns the cameras of such outputs.
     pub fn free_stuck(&self) -> Vec<&CameraId> {
-        let stuck = self.open.iter().filter(|(_, view)| view.busy() > STUCK);
-        stuck
-            .map(|(camera, view)| {
-                view.interrupt();
-                view.resume();
-                camera
-            })
-            .collect()
+        let stuck = self.open.iter().filter(|(_, view)| view.unstick());
+        stuck.map(|(camera, _)| camera).collect()
     }
 
     /// Whether there are none, and none are being made.

@@ -1,7 +1,7 @@
 //! A receiver inside the test that looks at every picture.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::bail;
 use gst_video::VideoFrameExt;
@@ -70,11 +70,12 @@ impl Watcher {
             }
         };
         let settings = Settings {
-            url: format!("ws://{address}"),
-            robot: robot.parse()?,
             cameras: cameras.iter().map(|camera| camera.parse()).collect::<Result<_, _>>()?,
-            output: Output::Pictures(Arc::new(on_picture)),
-            jitter_buffer: Duration::from_millis(100),
+            ..Settings::new(
+                format!("ws://{address}"),
+                robot.parse()?,
+                Output::Pictures(Arc::new(on_picture)),
+            )
         };
         let (stop, mut stopped) = watch::channel(false);
         let (reports, signals) = signals();

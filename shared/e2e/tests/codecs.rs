@@ -16,6 +16,7 @@ use rovercast_peer::start::share_clock;
 use rovercast_protocol::codec::Codec;
 use rovercast_protocol::control::{MAX_REQUEST_BYTES, SNAPSHOT_PART_BYTES};
 use rovercast_protocol::ids::{CameraId, SessionId};
+use rovercast_receiver::decode::Decoders;
 use rovercast_receiver::output::Output;
 use rovercast_receiver::session::Session;
 use rovercast_receiver::turns::Turn;
@@ -113,12 +114,13 @@ impl Pair {
             ConnectionSettings { jitter_buffer: Duration::from_millis(100), ..Default::default() };
         let mut robot = Connection::new("robot", &settings)?;
         let (failures_tx, failures) = mpsc::channel(64);
+        let decoders = Arc::new(Decoders::default());
         let (mut cameras, mut tracks, mut views) = (Vec::new(), Vec::new(), Vec::new());
         for &codec in codecs {
             let camera = Camera::start(codec)?;
             let (id, stream) = (camera.id.clone(), camera.stream.clone());
             tracks.push(SentTrack::add(&robot, id.clone(), codec, stream, Demand::new(true, 30))?);
-            let view = View::start(&id, codec, &output, failures_tx.clone());
+            let view = View::start(&id, codec, &output, &decoders, failures_tx.clone());
             views.push(view.map_err(anyhow::Error::msg)?);
             cameras.push(camera);
         }

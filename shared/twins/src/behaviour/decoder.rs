@@ -1,5 +1,6 @@
-//! Decoders: software that is chosen when the stream's caps come.
+//! Decoders: software that is chosen when the stream's caps come, and what goes wrong with it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gst::glib::{BoolError, WeakRef};
@@ -27,15 +28,31 @@ pub(crate) fn build(
         bin: bin.downgrade(),
         convert,
         codec: Mutex::new(None),
+        frames: AtomicU64::new(0),
     };
     let entry: gst::Element = Label::new(Arc::new(entry)).upcast();
     assemble(bin, std::slice::from_ref(&entry), &[("sink", &entry)])?;
-    Ok(Arc::new(Decoder))
+    Ok(Arc::new(Decoder { face }))
 }
 
-struct Decoder;
+struct Decoder {
+    face: &'static Element,
+}
 
-impl Behaviour for Decoder {}
+impl Behaviour for Decoder {
+    fn open(&self) -> Result<(), gst::ErrorMessage> {
+        if crate::named(crate::HANG_OPENING, &self.face.factory) {
+            hang();
+        }
+        Ok(())
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
 
 struct DecoderEntry {
     face: &'static Element,
@@ -44,6 +61,7 @@ struct DecoderEntry {
     convert: gst::Element,
     /// The software, and the stream's media type.
     codec: Mutex<Option<String>>,
+    frames: AtomicU64,
 }
 
 impl End for DecoderEntry {
@@ -75,6 +93,21 @@ impl End for DecoderEntry {
         }
         Some(caps.clone())
     }
+
+    fn buffer(&self, buffer: gst::Buffer) -> Result<Option<gst::Buffer>, gst::FlowError> {
+        let factory = &self.face.factory;
+        let frame = self.frames.fetch_add(1, Ordering::Relaxed) + 1;
+        if crate::at(crate::HANG, factory) == Some(frame) {
+            hang();
+        }
+        if crate::at(crate::BROKEN, factory) == Some(frame) {
+            if let Some(bin) = self.bin.upgrade() {
+                gst::element_error!(bin, gst::StreamError::Decode, ("the decoder is broken"));
+            }
+            return Err(gst::FlowError::Error);
+        }
+        Ok((!crate::named(crate::SWALLOW, factory)).then_some(buffer))
+    }
 }
 
 impl DecoderEntry {
@@ -88,6 +121,7 @@ impl DecoderEntry {
             "image/jpeg" => "jpegdec",
             "video/x-h264" => "avdec_h264",
             "video/x-h265" => "avdec_h265",
+            "video/x-vp8" => "vp8dec",
             other => return Err(format!("this twin does not decode {other}")),
         };
         let codec = make(factory).map_err(|error| error.to_string())?;

@@ -1,5 +1,5 @@
 //! Encoders that look well and are not: no encoder behind the factory, one that hangs, one that
-//! fails at its first frame.
+//! fails at its first frame. Decoders that fail then or later, hang, or give no pictures.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -85,6 +85,46 @@ fn a_hanging_encoder_takes_a_frame_and_gives_nothing() {
     let told: Vec<_> = lines.filter(|line| words.contains(&line.as_str())).collect();
     assert!(hanging.wait().unwrap().success());
     assert_eq!(told, ["IN", "STILL"]);
+}
+
+#[test]
+fn decoders_fail_when_they_are_told_to() {
+    let test = "failures::decoders_fail_when_they_are_told_to";
+    let decoded = |decoder: &str| {
+        let line = LINE.replace("nvh264enc", "x264enc tune=zerolatency ! h264parse");
+        run(&format!("{line} ! {decoder}"))
+    };
+    if is_child() {
+        gst::init().unwrap();
+        for broken in ["nvh264dec", "vah264dec"] {
+            let error = decoded(broken).unwrap_err();
+            assert!(error.contains("the decoder is broken"), "{broken}: {error}");
+        }
+        assert!(decoded("vaapih264dec").unwrap().buffers.is_empty());
+        assert_eq!(decoded("qsvh264dec").unwrap().buffers.len(), 5);
+        return;
+    }
+    let output = child(test, "nvidia,va,vaapi,qsv")
+        .env(rovercast_twins::BROKEN, "nvh264dec, vah264dec:3,qsvh264dec:6")
+        .env(rovercast_twins::SWALLOW, "vaapih264dec")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_decoder_hangs_when_it_is_opened() {
+    let test = "failures::a_decoder_hangs_when_it_is_opened";
+    if is_child() {
+        gst::init().unwrap();
+        let (done_tx, done) = std::sync::mpsc::channel();
+        let decoder = gst::ElementFactory::make("nvh264dec").build().unwrap();
+        std::thread::spawn(move || done_tx.send(decoder.set_state(gst::State::Ready)));
+        assert!(done.recv_timeout(Duration::from_millis(500)).is_err());
+        std::process::exit(0);
+    }
+    let hanging = child(test, "nvidia").env(rovercast_twins::HANG_OPENING, "nvh264dec").output();
+    assert!(hanging.unwrap().status.success());
 }
 
 /// A camera that comes back starts its encoder again, also one that had no picture yet.

@@ -196,6 +196,42 @@ fn nvidia() {
     });
 }
 
+/// What comes from the network tells neither profile nor size: some want to be told.
+#[test]
+fn decoders() {
+    let platforms = "jetson,pi4,nvidia,va,vaapi,qsv";
+    with_twins("refusals::decoders", platforms, || {
+        let stream = format!("{SOURCE} ! x264enc tune=zerolatency ! h264parse config-interval=-1");
+        let received = format!(
+            "{stream} ! rtph264pay ! rtph264depay ! video/x-h264,stream-format=byte-stream,alignment=au"
+        );
+        for decoder in ["nvh264dec", "vah264dec", "qsvh264dec"] {
+            fails(&format!("{received} ! {decoder}"), "not-negotiated");
+            works(&format!("{received} ! h264parse ! {decoder} ! video/x-raw,format=NV12"));
+        }
+        for decoder in ["vaapih264dec", "v4l2h264dec", "nvv4l2decoder"] {
+            works(&format!("{received} ! {decoder}"));
+        }
+        let h265 = format!("{SOURCE} ! x265enc tune=zerolatency ! h265parse");
+        let vp8 = format!("{SOURCE} ! vp8enc deadline=1");
+        for stream in [&h265, &vp8] {
+            works(&format!("{stream} ! nvv4l2decoder ! nvvidconv ! video/x-raw,format=NV12"));
+            fails(&format!("{stream} ! nvv4l2decoder ! x264enc"), "could not link");
+            fails(&format!("{stream} ! vah264dec"), "could not link");
+        }
+        // Left to choose, they stay in their own memory, if they have some.
+        let memory = |decoder: &str| {
+            let caps = run(&format!("{received} ! h264parse ! {decoder}")).unwrap().caps.unwrap();
+            caps.features(0).unwrap().to_string()
+        };
+        assert_eq!(memory("nvv4l2decoder"), "memory:NVMM");
+        assert_eq!(memory("vah264dec"), "memory:VAMemory");
+        assert_eq!(memory("vaapih264dec"), "memory:VASurface");
+        assert_eq!(memory("v4l2h264dec"), "memory:SystemMemory");
+        assert_eq!(memory("qsvh264dec"), "memory:SystemMemory");
+    });
+}
+
 #[test]
 fn va_and_quick_sync() {
     with_twins("refusals::va_and_quick_sync", "va,vaapi,qsv", || {
