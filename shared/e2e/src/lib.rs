@@ -6,6 +6,7 @@ pub mod control;
 pub mod encode;
 pub mod figures;
 pub mod lab;
+pub mod net;
 pub mod pictures;
 pub mod quality;
 pub mod source;
