@@ -10,6 +10,8 @@ use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::telemetry::Telemetry;
 use serde::Serialize;
 
+use crate::stages::{StageTimes, Stages};
+
 /// Lines that may wait for a slow reader; beyond, new ones are dropped.
 const BACKLOG: usize = 1024;
 
@@ -80,6 +82,12 @@ pub struct CameraReport {
     /// The clocks' difference is known to this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_error_ms: Option<f64>,
+    /// From capture to screen by stage, over the pictures of this second.
+    #[serde(skip_serializing_if = "Stages::is_empty")]
+    pub stages_ms: Stages,
+    /// The same picture by picture, for those who add them up.
+    #[serde(skip)]
+    pub frames: Vec<StageTimes>,
 }
 
 /// How values spread.
@@ -88,6 +96,8 @@ pub struct CameraReport {
 pub struct Spread {
     /// The median.
     pub p50: f64,
+    /// What all but five of a hundred do not exceed.
+    pub p95: f64,
     /// The largest.
     pub max: f64,
 }
@@ -97,7 +107,8 @@ impl Spread {
     pub fn of_us(mut values: Vec<i64>) -> Option<Self> {
         values.sort_unstable();
         let ms = |us: i64| us as f64 / 1000.0;
-        Some(Self { p50: ms(*values.get(values.len() / 2)?), max: ms(*values.last()?) })
+        let part = |percent: usize| values.get(values.len() * percent / 100).copied().map(ms);
+        Some(Self { p50: part(50)?, p95: part(95)?, max: ms(*values.last()?) })
     }
 }
 
@@ -178,6 +189,9 @@ mod tests {
     #[test]
     fn spread_of_nothing_is_nothing() {
         assert_eq!(Spread::of_us(vec![]), None);
-        assert_eq!(Spread::of_us(vec![3000, 1000, 2000]), Some(Spread { p50: 2.0, max: 3.0 }));
+        let three = Some(Spread { p50: 2.0, p95: 3.0, max: 3.0 });
+        assert_eq!(Spread::of_us(vec![3000, 1000, 2000]), three);
+        let hundred = Some(Spread { p50: 51.0, p95: 96.0, max: 100.0 });
+        assert_eq!(Spread::of_us((1..=100).map(|ms| ms * 1000).collect()), hundred);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use gst::glib;
@@ -11,21 +11,26 @@ use gst::prelude::*;
 use rovercast_peer::channel::Channel;
 use rovercast_peer::connection::{Connection, ConnectionError, Track};
 use rovercast_peer::start::now_us;
-use rovercast_protocol::clock::{Offset, OffsetEstimator, RtpAnchor};
+use rovercast_protocol::clock::{Offset, OffsetEstimator};
 use rovercast_protocol::codec::Codec;
 use rovercast_protocol::control;
 use rovercast_protocol::ids::{CameraId, SessionId};
 use rovercast_protocol::signaling::Candidate;
-use rovercast_protocol::telemetry::{Ping, RobotMessage, ViewerMessage};
+use rovercast_protocol::telemetry::{Clock, Ping, RobotMessage, ViewerMessage};
 
 use crate::decode;
 use crate::meter::Meter;
+use crate::packets::{self, Notes};
 use crate::turns::Turn;
 use crate::view::Entrance;
 
 /// Jitter buffers that are followed: tracks, their retransmissions, and some to spare. What a
 /// peer makes up beyond that is not followed.
 const MAX_JITTER_BUFFERS: usize = 256;
+
+/// So many pings follow each other without a pause: the robot's clock is known well from the first
+/// pictures on.
+const FIRST_PINGS: usize = 4;
 
 /// A session that exists at the broker.
 #[derive(Debug)]
@@ -41,6 +46,8 @@ pub struct Session {
     tracks: Vec<ReceivedTrack>,
     jitter_buffers: HashMap<u32, glib::WeakRef<gst::Element>>,
     clock: OffsetEstimator,
+    /// What the robot told last of its clock.
+    told: Option<Clock>,
     heard_us: Arc<AtomicI64>,
 }
 
@@ -48,8 +55,7 @@ pub struct Session {
 struct ReceivedTrack {
     camera: CameraId,
     mid: String,
-    ssrc: Arc<AtomicU32>,
-    anchor: Option<RtpAnchor>,
+    notes: Notes,
 }
 
 /// What the network did to one camera in this session.
@@ -74,6 +80,7 @@ impl Session {
             tracks: Vec::new(),
             jitter_buffers: HashMap::new(),
             clock: OffsetEstimator::default(),
+            told: None,
             heard_us: Arc::new(AtomicI64::new(0)),
         }
     }
@@ -98,7 +105,7 @@ impl Session {
 
     /// The other host's clock, once it is known.
     pub fn offset(&self) -> Option<Offset> {
-        self.clock.offset()
+        self.clock.offset(now_us())
     }
 
     /// Follows the jitter buffer of an SSRC.
@@ -125,22 +132,36 @@ impl Session {
     pub fn message(&mut self, message: &[u8]) -> Option<RobotMessage> {
         let received_us = now_us();
         self.heard_us.fetch_max(received_us, Ordering::Relaxed);
-        if self.clock.offset().is_none() {
+        if self.clock.exchanges() == 0 {
             self.ping();
         }
         match serde_json::from_slice(message).ok()? {
             RobotMessage::Pong(pong) => {
                 self.clock.exchange(pong.ping_sent_us, pong.received_us, pong.sent_us, received_us);
+                if self.clock.exchanges() < FIRST_PINGS {
+                    self.ping();
+                }
+                self.set_clocks();
                 None
             }
             RobotMessage::Clock(clock) => {
-                for track in &mut self.tracks {
-                    let told = clock.tracks.iter().find(|told| told.mid == track.mid);
-                    track.anchor = told.map(|told| told.anchor).or(track.anchor);
-                }
+                self.told = Some(clock);
+                self.set_clocks();
                 None
             }
             message @ RobotMessage::Telemetry(_) => Some(message),
+        }
+    }
+
+    /// Brings what is known of the robot's clock to every track.
+    fn set_clocks(&self) {
+        let offset = self.offset();
+        for ReceivedTrack { mid, notes, .. } in &self.tracks {
+            notes.clock.set_offset(offset);
+            if let Some(told) = &self.told {
+                let track = told.tracks.iter().find(|track| track.mid == *mid);
+                notes.clock.learn(told.epoch_us, track.map(|track| track.anchor));
+            }
         }
     }
 
@@ -166,7 +187,7 @@ impl Session {
             .async_(false)
             .max_buffers(1)
             .build();
-        enter(&appsink, entrance);
+        enter(&appsink, entrance, meter.clone());
         let pipeline = self.connection.pipeline();
         pipeline.add_many([&depayloader, appsink.upcast_ref()])?;
         depayloader.link(&appsink)?;
@@ -175,11 +196,12 @@ impl Session {
         let sink = depayloader
             .static_pad("sink")
             .ok_or_else(|| ConnectionError::Gst("the depayloader has no sink pad".to_owned()))?;
-        let ssrc = Arc::new(AtomicU32::new(0));
-        note_packets(&track.pad, &ssrc, meter, &self.heard_us);
+        let notes = Notes { heard_us: self.heard_us.clone(), ..Notes::default() };
+        packets::note(&track.pad, &track.section, notes.clone(), meter.clone());
         track.pad.link(&sink).map_err(|error| ConnectionError::Gst(error.to_string()))?;
         let mid = track.section.mid.clone();
-        self.tracks.push(ReceivedTrack { camera, mid, ssrc, anchor: None });
+        self.tracks.push(ReceivedTrack { camera, mid, notes });
+        self.set_clocks();
         track.release();
         Ok(())
     }
@@ -203,7 +225,7 @@ impl Session {
     pub fn network(&self, camera: &CameraId) -> NetworkFigures {
         let track = self.tracks.iter().find(|track| track.camera == *camera);
         let buffer = track
-            .and_then(|track| self.jitter_buffers.get(&track.ssrc.load(Ordering::Relaxed)))
+            .and_then(|track| self.jitter_buffers.get(&track.notes.ssrc.load(Ordering::Relaxed)))
             .and_then(glib::WeakRef::upgrade);
         let Some(buffer) = buffer else { return NetworkFigures::default() };
         let stats = buffer.property::<gst::Structure>("stats");
@@ -213,26 +235,15 @@ impl Session {
             jitter_ms: stats.get::<u64>("avg-jitter").unwrap_or(0) as f64 / 1e6,
         }
     }
-
-    /// From capture to now, in microseconds, of pictures given by RTP timestamp and time. Empty
-    /// while the clocks are not known, and of producers that do not tell theirs.
-    pub fn latencies_us(&self, camera: &CameraId, shown: &[(u32, i64)]) -> Vec<i64> {
-        let track = self.tracks.iter().find(|track| track.camera == *camera);
-        let (Some(anchor), Some(offset)) = (track.and_then(|track| track.anchor), self.offset())
-        else {
-            return Vec::new();
-        };
-        let latency = |&(rtp, shown_us): &(u32, i64)| {
-            shown_us.saturating_sub(offset.to_local(anchor.capture_us(rtp)))
-        };
-        shown.iter().map(latency).collect()
-    }
 }
 
-fn enter(appsink: &gst_app::AppSink, entrance: Entrance) {
+fn enter(appsink: &gst_app::AppSink, entrance: Entrance, meter: Arc<Meter>) {
     let mut entrance = entrance;
     let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        if let Some(pts) = sample.buffer().and_then(|unit| unit.pts()) {
+            meter.delivered(pts.nseconds(), now_us());
+        }
         if !entrance.push(&sample)
             && let Some(pad) = sink.static_pad("sink")
         {
@@ -241,31 +252,4 @@ fn enter(appsink: &gst_app::AppSink, entrance: Entrance) {
         Ok(gst::FlowSuccess::Ok)
     });
     appsink.set_callbacks(callbacks.build());
-}
-
-/// Notes of each packet when it came and which frame it belongs to.
-fn note_packets(
-    pad: &gst::Pad,
-    ssrc: &Arc<AtomicU32>,
-    meter: &Arc<Meter>,
-    heard_us: &Arc<AtomicI64>,
-) {
-    let (ssrc, meter, heard_us) = (ssrc.clone(), meter.clone(), heard_us.clone());
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let mut header = [0; 12];
-        if let Some(buffer) = info.buffer()
-            && buffer.copy_to_slice(0, &mut header).is_ok()
-        {
-            // RFC 3550, section 5.1: the timestamp, then the SSRC.
-            let word = |at: usize| {
-                u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-            };
-            ssrc.store(word(8), Ordering::Relaxed);
-            heard_us.fetch_max(now_us(), Ordering::Relaxed);
-            if let Some(pts) = buffer.pts() {
-                meter.arrived(pts.nseconds(), word(4));
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
 }

@@ -82,6 +82,7 @@ impl View {
         if let Some(pad) = stage.pictures() {
             measure(&pad, &meter);
         }
+        stage.tell_presented(&meter);
         let of = camera.clone();
         let on_end = Box::new(move |reason| {
             let _ = failures.try_send(ViewFailed { camera: of.clone(), reason });
@@ -174,7 +175,7 @@ fn measure(pad: &gst::Pad, meter: &Arc<Meter>) {
         match &info.data {
             Some(gst::PadProbeData::Buffer(buffer)) => {
                 let pts = buffer.pts().unwrap_or(gst::ClockTime::ZERO);
-                meter.shown(pts.nseconds(), now_us());
+                meter.decoded(pts.nseconds(), now_us());
             }
             Some(gst::PadProbeData::Event(event)) => {
                 if let gst::EventView::Caps(caps) = event.view()

@@ -8,6 +8,8 @@ use std::time::Duration;
 use rovercast_peer::connection::ConnectionSettings;
 use rovercast_peer::ice::IceUrls;
 use rovercast_peer::link::{Link, LinkEvent};
+use rovercast_peer::start::epoch;
+use rovercast_protocol::frame_times::Epoch;
 use rovercast_protocol::ids::SessionId;
 use rovercast_protocol::signaling::{
     BrokerMessage, CameraMeta, EndReason, ErrorCode, ErrorMessage, PeerBody, PeerMessage,
@@ -24,6 +26,7 @@ use crate::control::{self, socket::Socket};
 use crate::fleet::Fleet;
 use crate::session::policy::choose_cameras;
 use crate::session::task::{REFUSED_OFFER, Session, SessionPlan, Signal};
+use crate::session::times::Telling;
 use crate::telemetry::Host;
 
 /// Ends of sessions that may wait; the sessions wait with them.
@@ -64,6 +67,7 @@ pub async fn run(
         telemetry: watch::Sender::new(Arc::from([])),
         telemetry_seq: 0,
         host: HostFigures::default(),
+        epoch: epoch(),
     };
     app.publish_telemetry();
     let (stop_socket, socket_stopped) = oneshot::channel::<()>();
@@ -162,6 +166,7 @@ struct App {
     telemetry: watch::Sender<Arc<[u8]>>,
     telemetry_seq: u64,
     host: HostFigures,
+    epoch: Epoch,
 }
 
 impl App {
@@ -226,6 +231,10 @@ impl App {
             id: id.clone(),
             cameras: self.fleet.of_session(&chosen),
             settings: ConnectionSettings { ice: self.ice.clone(), ..Default::default() },
+            telling: Telling {
+                epoch: self.epoch,
+                playout_delay: self.config.sessions.playout_delay,
+            },
             telemetry: self.telemetry.subscribe(),
             control_cameras: self.config.sessions.control_cameras,
             requests: self.requests.clone(),

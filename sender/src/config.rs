@@ -67,11 +67,13 @@ pub struct SessionsConfig {
     pub max: usize,
     /// Whether viewers may change cameras and take snapshots.
     pub control_cameras: bool,
+    /// Whether browsers are asked to show pictures as they come, whatever the page does.
+    pub playout_delay: bool,
 }
 
 impl Default for SessionsConfig {
     fn default() -> Self {
-        Self { max: 32, control_cameras: false }
+        Self { max: 32, control_cameras: false, playout_delay: true }
     }
 }
 
@@ -308,7 +310,7 @@ mod tests {
         let Config { robot: RobotConfig { id: _ }, signaling, sessions, control, camera } =
             Config::parse("sender.toml", &examples).unwrap();
         let (SignalingConfig { url: _ }, ControlConfig { socket }) = (signaling, control);
-        let SessionsConfig { max: _, control_cameras: _ } = sessions;
+        let SessionsConfig { max: _, control_cameras: _, playout_delay: _ } = sessions;
         assert!(socket.is_some());
         let CameraConfig {
             id: _,
@@ -332,6 +334,7 @@ mod tests {
             "url",
             "max",
             "control_cameras",
+            "playout_delay",
             "width",
             "height",
             "fps",

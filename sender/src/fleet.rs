@@ -15,6 +15,7 @@ use crate::camera::snapshot;
 use crate::camera::task::Camera;
 use crate::config::{CameraConfig, Source};
 use crate::control::{Answer, Reply, Request, What, refused};
+use crate::session::media::Feed;
 use crate::session::task::SessionCamera;
 use crate::telemetry::Meter;
 
@@ -118,10 +119,13 @@ impl Fleet {
         cameras
             .filter(|camera| chosen.contains(&camera.config.id))
             .map(|camera| SessionCamera {
-                id: camera.config.id.clone(),
-                codec: camera.config.codec,
-                stream: camera.stream().clone(),
-                demand: camera.demand.clone(),
+                feed: Feed {
+                    id: camera.config.id.clone(),
+                    codec: camera.config.codec,
+                    stream: camera.stream().clone(),
+                    demand: camera.demand.clone(),
+                    counters: camera.counters.clone(),
+                },
                 status: camera.status.clone(),
                 claim: camera.claim(),
             })

@@ -6,8 +6,10 @@ use std::time::Duration;
 use rovercast_peer::start::now;
 
 use super::App;
+use crate::meter::FrameTimes;
 use crate::report::{CameraReport, Report, Spread};
 use crate::session::Session;
+use crate::stages::{StageTimes, Stages};
 
 impl App {
     /// Tells of each camera what happened since the last report.
@@ -19,10 +21,11 @@ impl App {
             let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let (decoded, bytes) = (load(&meter.decoded), load(&meter.bytes));
             let (frames, received) = view.since_last_report(decoded, bytes);
-            let shown = meter.take_shown();
+            let shown = meter.take_frames();
+            let stages: Vec<StageTimes> = shown.iter().map(StageTimes::of).collect();
+            let latencies = shown.iter().filter_map(FrameTimes::decoded_after_us).collect();
             let session = self.sessions.main();
             let network = session.map(|session| session.network(camera)).unwrap_or_default();
-            let latencies = session.map(|session| session.latencies_us(camera, &shown));
             let offset = session.and_then(Session::offset);
             self.reports.send(&Report::Camera(CameraReport {
                 robot: self.settings.robot.clone(),
@@ -37,8 +40,10 @@ impl App {
                 frames_dropped: load(&meter.dropped),
                 jitter_buffer_ms: network.jitter_buffer_ms,
                 jitter_ms: network.jitter_ms,
-                latency_ms: latencies.and_then(Spread::of_us),
-                clock_error_ms: offset.map(|offset| offset.rtt_us as f64 / 2000.0),
+                latency_ms: Spread::of_us(latencies),
+                clock_error_ms: offset.map(|offset| offset.error_us as f64 / 1000.0),
+                stages_ms: Stages::of(&stages),
+                frames: stages,
             }));
         }
     }

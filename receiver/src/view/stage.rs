@@ -11,7 +11,9 @@ use rovercast_protocol::ids::CameraId;
 use tokio::sync::mpsc;
 
 use super::ViewFailed;
+use crate::meter::Meter;
 use crate::output::Output;
+use crate::presented::watch_sinks;
 
 /// An output. Ends by [`Stage::stop`].
 #[derive(Debug)]
@@ -67,6 +69,11 @@ impl Stage {
     /// Where the pictures that go to the sink can be seen.
     pub(super) fn pictures(&self) -> Option<gst::Pad> {
         self.pipeline.by_name("rovercast-out")?.static_pad("src")
+    }
+
+    /// Has the meter told when pictures are presented.
+    pub(super) fn tell_presented(&self, meter: &Arc<Meter>) {
+        watch_sinks(&self.pipeline, meter);
     }
 
     /// Lets it run.

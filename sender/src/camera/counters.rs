@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use rovercast_metrics::seconds::Seconds;
+
 /// Counts of frames.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -16,6 +18,14 @@ pub struct Counters {
     pub encoded: AtomicU64,
     /// Their bytes.
     pub bytes: AtomicU64,
+    /// How long they took since their capture, until they came out.
+    pub encode: Seconds,
+    /// How long they took from there until they were handed to the transport, in all sessions.
+    pub send: Seconds,
+    /// How often the camera ceased to deliver.
+    pub losses: AtomicU64,
+    /// How often its encoder was started anew because it failed.
+    pub encoder_restarts: AtomicU64,
 }
 
 impl Counters {

@@ -25,6 +25,7 @@ pub mod seam;
 pub mod slate;
 pub mod snapshot;
 pub mod source;
+pub mod stamp;
 pub mod supervisor;
 pub mod tap;
 pub mod task;

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use gst::prelude::*;
 use gst_utils::StreamProducer;
 use gst_utils::streamproducer::ProducerSettings;
-use rovercast_peer::start::share_clock;
+use rovercast_peer::start::{now, share_clock};
 use tokio::sync::oneshot;
 
 use crate::camera::counters::Counters;
+use crate::camera::stamp::{Stamp, Times};
 
 /// So many may wait for a key frame at once.
 const WAITING: usize = 8;
@@ -67,6 +68,8 @@ struct State {
 
 /// A camera's access units on their way to any number of sessions.
 pub struct Output {
+    stamp: Stamp,
+    counters: Arc<Counters>,
     pipeline: gst::Pipeline,
     /// Linked to the sink, and in no element: whoever pushes does so on his own thread.
     inlet: gst::Pad,
@@ -118,7 +121,8 @@ impl Output {
         inlet.link(&sink).map_err(|error| error.to_string())?;
         pipeline.set_state(gst::State::Playing).map_err(|error| error.to_string())?;
         inlet.push_event(gst::event::StreamStart::new(name));
-        Ok(Self { pipeline, inlet, stream, state })
+        let (stamp, counters) = (Stamp::default(), counters.clone());
+        Ok(Self { stamp, counters, pipeline, inlet, stream, state })
     }
 
     /// The stream that sessions subscribe to.
@@ -170,9 +174,10 @@ impl Output {
 
     /// Takes an access unit of a feed, on the thread that made it.
     pub fn push(&self, feed: Feed, sample: &gst::Sample) {
-        let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps_owned()) else {
+        let (Some(mut buffer), Some(caps)) = (sample.buffer_owned(), sample.caps_owned()) else {
             return;
         };
+        let encoded = now();
         let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let mut state = self.lock();
         if !state.switch.passes(feed, key_frame) {
@@ -201,6 +206,11 @@ impl Output {
         if let Some(segment) = new_segment {
             self.inlet.push_event(gst::event::Segment::new(&segment));
         }
+        if let Some(captured) = captured(&buffer, sample.segment()) {
+            let took = encoded.saturating_sub(captured);
+            self.counters.encode.observe(took.into());
+            self.stamp.put(buffer.make_mut(), Times { captured, encoded });
+        }
         // Refused only while it stops.
         let _ = self.inlet.push(buffer);
     }
@@ -215,6 +225,11 @@ impl Output {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+/// When the picture of an access unit was captured.
+fn captured(buffer: &gst::BufferRef, segment: Option<&gst::Segment>) -> Option<gst::ClockTime> {
+    segment?.downcast_ref::<gst::ClockTime>()?.to_running_time(buffer.pts()?)
 }
 
 /// Not locked while the encoder is asked: one that hangs must not hold up who pushes and watches.

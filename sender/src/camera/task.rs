@@ -154,8 +154,12 @@ impl Life {
     fn tell(&self) {
         let encoder = self.encoding.as_ref().ok().map(|encoding| encoding.row().factory);
         let status = status_of(&self.supervisor, encoder, self.fault);
-        let state_changed = self.status.borrow().state != status.state;
-        if state_changed {
+        let state_before = self.status.borrow().state;
+        let away = matches!(status.state, CameraState::Lost | CameraState::Stalled);
+        if away && state_before == CameraState::Live {
+            self.counters.losses.fetch_add(1, Ordering::Relaxed);
+        }
+        if state_before != status.state {
             let (camera, reason) = (&self.config.id, status.reason.as_deref().unwrap_or_default());
             match status.state {
                 CameraState::Live => {

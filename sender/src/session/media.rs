@@ -9,11 +9,13 @@ use rovercast_peer::connection::{Connection, ConnectionError};
 use rovercast_peer::start::now;
 use rovercast_protocol::clock::{RtpAnchor, VIDEO_CLOCK_HZ};
 use rovercast_protocol::codec::Codec;
+use rovercast_protocol::frame_times::MAX_BYTES;
 use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::keyframes::KeyFrameGate;
 
-use crate::camera::counters::{Demand, Watching};
+use crate::camera::counters::{Counters, Demand, Watching};
 use crate::session::policy::KeyFrameRequests;
+use crate::session::times::{self, Accepted, Telling};
 
 /// How one codec travels in RTP.
 struct Payload {
@@ -55,12 +57,27 @@ fn payload(codec: Codec) -> Payload {
     }
 }
 
-/// RTP packets, header included, fit any path of the internet.
-const MTU: u32 = 1200;
+/// RTP packets, headers and extensions included, fit any path of the internet.
+const MTU: u32 = 1200 - MAX_BYTES;
 
 /// What may wait for a session's network thread. Older access units are dropped, up to the next
 /// key frame.
 const BACKLOG: gst::ClockTime = gst::ClockTime::from_mseconds(300);
+
+/// The pictures of a camera.
+#[derive(Debug)]
+pub struct Feed {
+    /// The camera's id.
+    pub id: CameraId,
+    /// How its access units are encoded.
+    pub codec: Codec,
+    /// Where they come from.
+    pub stream: StreamProducer,
+    /// Told while they are watched.
+    pub demand: Arc<Demand>,
+    /// What flows is counted there.
+    pub counters: Arc<Counters>,
+}
 
 /// One camera in one session.
 #[derive(Debug)]
@@ -68,8 +85,12 @@ pub struct SentTrack {
     camera: CameraId,
     stream: StreamProducer,
     demand: Arc<Demand>,
+    counters: Arc<Counters>,
     watching: Option<Watching>,
     appsrc: AppSrc,
+    /// Where the payloader's packets leave.
+    packets: gst::Pad,
+    telling: Telling,
     link: Option<ConsumptionLink>,
     timestamp_offset: u32,
 }
@@ -80,11 +101,10 @@ impl SentTrack {
     /// [`SentTrack::start`].
     pub fn add(
         connection: &Connection,
-        camera: CameraId,
-        codec: Codec,
-        stream: StreamProducer,
-        demand: Arc<Demand>,
+        feed: Feed,
+        telling: Telling,
     ) -> Result<Self, ConnectionError> {
+        let Feed { id: camera, codec, stream, demand, counters } = feed;
         let Payload { factory, payload_type, properties, parameters } = payload(codec);
         let (ssrc, timestamp_offset) = (rand::random::<u32>(), rand::random::<u32>());
         let appsrc = AppSrc::builder().format(gst::Format::Time).is_live(true).build();
@@ -106,11 +126,25 @@ impl SentTrack {
             .field("payload", payload_type as i32)
             .field("ssrc", ssrc);
         let caps = parameters.iter().fold(caps, |caps, (name, value)| caps.field(*name, *value));
-        let caps = caps.build();
+        let caps = telling.offered().fold(caps, |caps, (name, uri)| caps.field(name, uri)).build();
         connection.add_track(&payloader, &caps)?;
         close_gaps(&appsrc);
         limit_key_frames(&payloader);
-        Ok(Self { camera, stream, demand, watching: None, appsrc, link: None, timestamp_offset })
+        let packets = payloader
+            .static_pad("src")
+            .ok_or_else(|| ConnectionError::Gst("the payloader has no source pad".to_owned()))?;
+        Ok(Self {
+            camera,
+            stream,
+            demand,
+            counters,
+            watching: None,
+            appsrc,
+            packets,
+            telling,
+            link: None,
+            timestamp_offset,
+        })
     }
 
     /// Which camera it is.
@@ -118,8 +152,11 @@ impl SentTrack {
         &self.camera
     }
 
-    /// Lets the pictures flow, from a key frame that is asked for now.
-    pub fn start(&mut self) {
+    /// Lets the pictures flow, from a key frame that is asked for now, with those of their times that
+    /// the viewer accepts.
+    pub fn start(&mut self, accepted: Accepted) {
+        let counters = self.counters.clone();
+        times::tell(&self.appsrc, &self.packets, self.telling, accepted, counters);
         let settings = ConsumerSettings { max_time: BACKLOG, ..ConsumerSettings::default() };
         match self.stream.add_consumer_with(&self.appsrc, settings) {
             Ok(link) => self.link = Some(link),

@@ -5,3 +5,4 @@ pub mod media;
 pub mod policy;
 pub mod signal;
 pub mod task;
+pub mod times;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gst_utils::StreamProducer;
 use rovercast_peer::channel::Channel;
 use rovercast_peer::connection::{
     Connection, ConnectionError, ConnectionEvent, ConnectionSettings,
@@ -11,7 +10,6 @@ use rovercast_peer::connection::{
 use rovercast_peer::link::Link;
 use rovercast_peer::negotiation::Refused;
 use rovercast_peer::start::{now, now_us};
-use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::{CameraId, SessionId};
 use rovercast_protocol::signaling::{
     Candidate, EndReason, ErrorCode, ErrorMessage, PeerBody, PeerMessage, PeerRequest, Sdp,
@@ -22,12 +20,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::camera::counters::Demand;
 use crate::camera::task::{Claim, Status};
 use crate::control::Request;
 use crate::session::desk::Desk;
-use crate::session::media::SentTrack;
+use crate::session::media::{Feed, SentTrack};
 use crate::session::policy::{LOOK_EVERY, Liveness};
+use crate::session::times::{Accepted, Telling};
 
 /// A session that has not connected by then is given up.
 const NEGOTIATION: Duration = Duration::from_secs(10);
@@ -59,14 +57,8 @@ pub struct Session {
 /// What a session needs of a camera.
 #[derive(Debug)]
 pub struct SessionCamera {
-    /// Its id.
-    pub id: CameraId,
-    /// How its access units are encoded.
-    pub codec: Codec,
-    /// Where they come from.
-    pub stream: StreamProducer,
-    /// Told while it is watched.
-    pub demand: Arc<Demand>,
+    /// Its pictures.
+    pub feed: Feed,
     /// How it is.
     pub status: watch::Receiver<Status>,
     /// Kept for as long as the session may want the stream.
@@ -81,6 +73,8 @@ pub struct SessionPlan {
     pub cameras: Vec<SessionCamera>,
     /// How to connect.
     pub settings: ConnectionSettings,
+    /// What is told of frames.
+    pub telling: Telling,
     /// The robot's telemetry, serialized: each viewer gets the newest.
     pub telemetry: watch::Receiver<Arc<[u8]>>,
     /// Whether the viewer may control its cameras.
@@ -99,7 +93,7 @@ impl Session {
         let (signals, signals_rx) = mpsc::channel(SIGNALS);
         let (stop, stop_rx) = watch::channel(false);
         let (in_doubt_tx, in_doubt) = watch::channel(false);
-        let cameras = plan.cameras.iter().map(|camera| camera.id.clone()).collect();
+        let cameras = plan.cameras.iter().map(|camera| camera.feed.id.clone()).collect();
         let task = tokio::spawn(run(plan, signals_rx, stop_rx, in_doubt_tx));
         Self { cameras, signals, stop, in_doubt, task }
     }
@@ -164,15 +158,24 @@ async fn run(
     mut stop: watch::Receiver<bool>,
     in_doubt: watch::Sender<bool>,
 ) {
-    let SessionPlan { id, cameras, settings, telemetry, control_cameras, requests, link, ended } =
-        plan;
+    let SessionPlan {
+        id,
+        cameras,
+        settings,
+        telling,
+        telemetry,
+        control_cameras,
+        requests,
+        link,
+        ended,
+    } = plan;
     let statuses: Vec<_> =
-        cameras.iter().map(|camera| (camera.id.clone(), camera.status.clone())).collect();
+        cameras.iter().map(|camera| (camera.feed.id.clone(), camera.status.clone())).collect();
     let _claims: Vec<Claim> = cameras.iter().map(|camera| camera.claim.clone()).collect();
     let desk = Desk::new(statuses, control_cameras.then_some(requests));
     let made = tokio::task::spawn_blocking({
         let name = id.to_string();
-        move || make(&name, &settings, cameras)
+        move || make(&name, &settings, cameras, telling)
     });
     let end = match made.await {
         Ok(Ok((connection, tracks))) => {
@@ -180,6 +183,7 @@ async fn run(
                 id: id.clone(),
                 connection,
                 tracks,
+                telling,
                 desk,
                 mids: Vec::new(),
                 link: link.clone(),
@@ -219,13 +223,12 @@ fn make(
     name: &str,
     settings: &ConnectionSettings,
     cameras: Vec<SessionCamera>,
+    telling: Telling,
 ) -> Result<(Connection, Vec<SentTrack>), ConnectionError> {
     let connection = Connection::new(name, settings)?;
     let tracks = cameras
         .into_iter()
-        .map(|SessionCamera { id, codec, stream, demand, .. }| {
-            SentTrack::add(&connection, id, codec, stream, demand)
-        })
+        .map(|camera| SentTrack::add(&connection, camera.feed, telling))
         .collect::<Result<_, _>>()?;
     Ok((connection, tracks))
 }
@@ -234,6 +237,7 @@ struct Live {
     id: SessionId,
     connection: Connection,
     tracks: Vec<SentTrack>,
+    telling: Telling,
     desk: Desk,
     /// The tracks' names in the SDP, in their order.
     mids: Vec<String>,
@@ -263,7 +267,7 @@ impl Live {
                     ConnectionEvent::Connected if !connected => {
                         connected = true;
                         tracing::info!(session = %self.id, "session connected");
-                        self.tracks.iter_mut().for_each(SentTrack::start);
+                        self.start_tracks();
                     }
                     ConnectionEvent::Channel(Channel::Control) => self.desk.say(&self.connection),
                     ConnectionEvent::Message(Channel::Control, message) => {
@@ -343,6 +347,14 @@ impl Live {
         Ok(())
     }
 
+    fn start_tracks(&mut self) {
+        let answer = self.connection.remote().map_or(&[][..], |answer| &answer.sections);
+        for (mid, track) in self.mids.iter().zip(&mut self.tracks) {
+            let section = answer.iter().find(|section| section.mid == *mid);
+            track.start(section.map(Accepted::by).unwrap_or_default());
+        }
+    }
+
     fn say(&self, body: PeerBody) {
         self.link.send(PeerRequest::Peer(PeerMessage { session_id: self.id.clone(), body }));
     }
@@ -361,7 +373,8 @@ impl Live {
         let tracks = tracks
             .map(|(mid, track)| TrackClock { mid: mid.clone(), anchor: track.anchor(now) })
             .collect();
-        self.tell(&RobotMessage::Clock(Clock { tracks }));
+        let epoch_us = Some(self.telling.epoch);
+        self.tell(&RobotMessage::Clock(Clock { tracks, epoch_us }));
     }
 
     fn tell(&self, message: &RobotMessage) {

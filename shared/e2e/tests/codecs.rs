@@ -12,7 +12,7 @@ use gst_utils::streamproducer::ProducerSettings;
 use rovercast_e2e::lab::{PATIENCE, gstreamer};
 use rovercast_peer::channel::Channel;
 use rovercast_peer::connection::{Connection, ConnectionEvent, ConnectionSettings};
-use rovercast_peer::start::share_clock;
+use rovercast_peer::start::{epoch, share_clock};
 use rovercast_protocol::codec::Codec;
 use rovercast_protocol::control::{MAX_REQUEST_BYTES, SNAPSHOT_PART_BYTES};
 use rovercast_protocol::ids::{CameraId, SessionId};
@@ -22,7 +22,8 @@ use rovercast_receiver::session::Session;
 use rovercast_receiver::turns::Turn;
 use rovercast_receiver::view::{View, ViewFailed};
 use rovercast_sender::camera::counters::Demand;
-use rovercast_sender::session::media::SentTrack;
+use rovercast_sender::session::media::{Feed, SentTrack};
+use rovercast_sender::session::times::{Accepted, Telling};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -113,13 +114,16 @@ impl Pair {
         let settings =
             ConnectionSettings { jitter_buffer: Duration::from_millis(100), ..Default::default() };
         let mut robot = Connection::new("robot", &settings)?;
+        let telling = Telling { epoch: epoch(), playout_delay: true };
         let (failures_tx, failures) = mpsc::channel(64);
         let decoders = Arc::new(Decoders::default());
         let (mut cameras, mut tracks, mut views) = (Vec::new(), Vec::new(), Vec::new());
         for &codec in codecs {
             let camera = Camera::start(codec)?;
             let (id, stream) = (camera.id.clone(), camera.stream.clone());
-            tracks.push(SentTrack::add(&robot, id.clone(), codec, stream, Demand::new(true, 30))?);
+            let (demand, counters) = (Demand::new(true, 30), Arc::default());
+            let feed = Feed { id: id.clone(), codec, stream, demand, counters };
+            tracks.push(SentTrack::add(&robot, feed, telling)?);
             let view = View::start(&id, codec, &output, &decoders, failures_tx.clone());
             views.push(view.map_err(anyhow::Error::msg)?);
             cameras.push(camera);
@@ -145,7 +149,8 @@ impl Pair {
                 event = self.robot.next() => match event {
                     ConnectionEvent::Candidate(candidate) => self.viewer.candidate(&candidate),
                     ConnectionEvent::Connected => {
-                        self.tracks.iter_mut().for_each(SentTrack::start);
+                        let tracks = self.tracks.iter_mut();
+                        tracks.for_each(|track| track.start(Accepted::default()));
                     }
                     ConnectionEvent::Channel(Channel::Control) => return Ok(Event::RobotOpen),
                     ConnectionEvent::Message(Channel::Control, message) => {

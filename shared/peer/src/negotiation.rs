@@ -67,6 +67,24 @@ pub struct Section {
     pub rejected: bool,
     /// The certificates that may stand for the peer.
     pub fingerprints: Vec<Fingerprint>,
+    /// The header extensions of its RTP packets that may be used in either direction.
+    pub extensions: Vec<Extension>,
+}
+
+/// A header extension of RTP packets (RFC 8285).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    /// Its number in the packets: 1 to 14.
+    pub id: u8,
+    /// Its name.
+    pub uri: String,
+}
+
+impl Section {
+    /// The number that an extension has in this section's packets; none where it is not used.
+    pub fn extension(&self, uri: &str) -> Option<u8> {
+        self.extensions.iter().find(|extension| extension.uri == uri).map(|found| found.id)
+    }
 }
 
 impl Description {
@@ -152,7 +170,19 @@ fn section(message: &SDPMessageRef, index: usize, media: &SDPMediaRef) -> Result
         codec: codec(media),
         rejected,
         fingerprints,
+        extensions: media.attributes().filter_map(extension).collect(),
     })
+}
+
+/// One whose direction is not both ways is left out: nobody needs that, and what is sent must be
+/// wanted for certain.
+fn extension(attribute: &SDPAttribute) -> Option<Extension> {
+    let value = attribute.value().filter(|_| attribute.key() == "extmap")?;
+    let mut words = value.split_ascii_whitespace();
+    let id = words.next()?.trim_end_matches("/sendrecv").parse().ok()?;
+    let uri = words.next()?.to_owned();
+    // Others need the two-byte form, which is not used here.
+    (1..=14).contains(&id).then_some(Extension { id, uri })
 }
 
 /// In the order of the section's payload types, which is that of preference.
@@ -255,6 +285,17 @@ mod tests {
         assert_eq!(codec("97 98 96", maps), Some(Codec::Vp8));
         assert_eq!(codec("97", maps), None);
         assert_eq!(codec("96", "a=rtpmap:96\r\n"), None);
+    }
+
+    #[test]
+    fn sections_tell_their_header_extensions() {
+        gst::init().unwrap();
+        let text = whole()
+            + "a=extmap:3 urn:a\r\na=extmap:4/sendrecv urn:b x=1\r\na=extmap:5/inactive urn:c\r\n\
+               a=extmap:15 urn:d\r\na=extmap:0 urn:e\r\na=extmap:6\r\na=extmap:x urn:f\r\na=extmap\r\n";
+        let section = Description::parse(&text).unwrap().sections.remove(0);
+        assert_eq!((section.extension("urn:a"), section.extension("urn:b")), (Some(3), Some(4)));
+        assert_eq!(section.extensions.len(), 2, "{section:?}");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gst::prelude::*;
+use rovercast_protocol::frame_times::Epoch;
 
 /// Why GStreamer cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +125,12 @@ pub fn now_us() -> i64 {
 /// The same in GStreamer's terms.
 pub fn now() -> gst::ClockTime {
     gst::SystemClock::obtain().time()
+}
+
+/// When that clock read zero, by the host's time of day. To be asked for once, when a program
+/// starts: it may come out otherwise whenever somebody sets the time of day.
+pub fn epoch() -> Epoch {
+    Epoch::new(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), now_us())
 }
 
 /// Puts a pipeline on the one clock with base time zero, so that its running time is [`now`] and

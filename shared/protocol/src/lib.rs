@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod clock;
 pub mod codec;
 pub mod control;
+pub mod frame_times;
 pub mod ids;
 pub mod keyframes;
 pub mod pixelclock;

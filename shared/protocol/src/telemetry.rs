@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::RtpAnchor;
+use crate::frame_times::Epoch;
 use crate::ids::CameraId;
 
 /// The label of the data channel.
@@ -137,6 +138,10 @@ pub enum PictureFault {
 pub struct Clock {
     /// One for each track of this session.
     pub tracks: Vec<TrackClock>,
+    /// By which capture times in RTP packets are brought back to the robot's clock; absent where
+    /// there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_us: Option<Epoch>,
 }
 
 /// The anchor of one track.
@@ -184,10 +189,16 @@ mod tests {
                 mid: "video0".into(),
                 anchor: RtpAnchor { rtp: 7, capture_us: 9 },
             }],
+            epoch_us: Some(Epoch::from_ntp_us(11)),
         });
-        let json = r#"{"type":"clock","tracks":[{"mid":"video0","rtp":7,"captureUs":9}]}"#;
+        let tracks = r#""tracks":[{"mid":"video0","rtp":7,"captureUs":9}]"#;
+        let json = format!(r#"{{"type":"clock",{tracks},"epochUs":11}}"#);
         assert_eq!(serde_json::to_string(&clock).unwrap(), json);
-        assert_eq!(serde_json::from_str::<RobotMessage>(json).unwrap(), clock);
+        assert_eq!(serde_json::from_str::<RobotMessage>(&json).unwrap(), clock);
+        // Robots of before do not tell it.
+        let json = format!(r#"{{"type":"clock",{tracks}}}"#);
+        let Ok(RobotMessage::Clock(clock)) = serde_json::from_str(&json) else { panic!("{json}") };
+        assert_eq!(clock.epoch_us, None);
     }
 
     #[test]

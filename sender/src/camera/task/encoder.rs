@@ -75,6 +75,7 @@ impl Life {
 
     pub(super) async fn restart_encoder(&mut self, reason: &str) {
         tracing::error!(camera = %self.config.id, "the encoder is started anew: {reason}");
+        self.counters.encoder_restarts.fetch_add(1, Ordering::Relaxed);
         self.stop_encoder(STUCK_PATIENCE).await;
         self.start_encoder().await;
         if let (None, Err(reason)) = (self.through, &self.encoding) {
