@@ -28,6 +28,7 @@ use crate::policy::{Action, Slot, Watch};
 use crate::report::Reports;
 use crate::sessions::Sessions;
 use crate::views::Views;
+use crate::window::Way;
 
 /// Failed views that may wait; more are of views that failed before.
 const FAILURES: usize = 64;
@@ -123,6 +124,7 @@ async fn follow(
         link,
         ice: IceUrls::default(),
         watch: Watch::default(),
+        linked: false,
         peers: Vec::new(),
         sessions: Sessions::default(),
         views,
@@ -170,6 +172,8 @@ struct App {
     link: Link,
     ice: IceUrls,
     watch: Watch,
+    /// Whether there is a link to the broker.
+    linked: bool,
     /// The robot's connections to the broker, the newest last.
     peers: Vec<PeerId>,
     sessions: Sessions,
@@ -196,6 +200,9 @@ impl App {
             tracing::warn!(%camera, "the output takes no pictures; they are dropped");
         }
         self.link.doubt(self.watch.is_in_trouble(at));
+        if let Some(wall) = self.settings.output.wall() {
+            wall.way(self.way());
+        }
         match self.watch.action(at) {
             Action::Wait => {}
             Action::Start(peer) => self.start(peer),
@@ -211,6 +218,16 @@ impl App {
                 }
                 self.end(slot, why);
             }
+        }
+    }
+
+    /// How far we have come on the way to the robot.
+    fn way(&self) -> Way {
+        match (self.watch.is_connected(now().into()), self.linked, self.peers.is_empty()) {
+            (true, ..) => Way::Connected,
+            (_, false, _) => Way::NoBroker,
+            (_, _, true) => Way::Offline,
+            _ => Way::Connecting,
         }
     }
 

@@ -6,6 +6,7 @@ use rovercast_protocol::settings::{self, InvalidSettings, Problem};
 use serde::Deserialize;
 
 use crate::decode::DecodeSettings;
+use crate::window::WindowSettings;
 
 /// How a receiver runs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Config {
     pub cameras: Vec<CameraId>,
     /// Where pictures go: `window`, `windows`, `null`, or a launch fragment for each camera.
     pub sink: String,
+    /// The window.
+    pub window: WindowSettings,
     /// What decodes.
     pub decode: DecodeSettings,
 }
@@ -30,6 +33,7 @@ impl Default for Config {
             robot: None,
             cameras: Vec::new(),
             sink: "window".to_owned(),
+            window: WindowSettings::default(),
             decode: DecodeSettings::default(),
         }
     }
@@ -48,7 +52,9 @@ impl Config {
 
     fn problems(&self) -> Vec<Problem> {
         let url = rovercast_peer::link::check_url(&self.url).err();
-        url.map(|error| Problem::value("url", error)).into_iter().collect()
+        let url = url.map(|error| Problem::value("url", error));
+        let window = self.window.check().err().map(|error| Problem::value("window", error));
+        url.into_iter().chain(window).collect()
     }
 }
 

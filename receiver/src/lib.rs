@@ -19,3 +19,4 @@ pub mod track_clock;
 pub mod turns;
 pub mod view;
 pub mod views;
+pub mod window;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
@@ -15,7 +15,9 @@ use rovercast_receiver::config::Config;
 use rovercast_receiver::output::Output;
 use rovercast_receiver::report::Reports;
 use rovercast_receiver::robots;
+use rovercast_receiver::window::{Wall, Window, WindowCommand};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
 /// Shows a robot's cameras. Without --robot, lists the robots that are on-line.
 #[derive(Debug, Parser)]
@@ -117,34 +119,80 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     if let Some(Stats::Json) = arguments.stats {
         reports = reports.and_stdout()?;
     }
-    let settings = Settings {
-        url: config.url,
-        robot,
-        cameras: config.cameras,
-        output: Output::parse(&config.sink),
-        decode: config.decode,
-        jitter_buffer: Duration::from_millis(100),
-    };
-    let (stop_tx, mut stop) = tokio::sync::watch::channel(false);
+    let (stop, stopped) = watch::channel(false);
+    let stops = stop.clone();
     ctrlc::set_handler(move || {
-        stop_tx.send_replace(true);
+        stops.send_replace(true);
     })
     .context("cannot handle Ctrl-C")?;
-    let outcome = runtime.block_on(async {
-        let mut terminated = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
-        let shutdown = async move {
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => {}
-                _ = terminated.recv() => {}
-            }
-        };
-        match arguments.snapshot {
-            Some(file) => take_snapshot(settings, &file, shutdown).await,
-            None => app::run(settings, reports, shutdown).await,
+    let (mut window, mut wall) = (None, None);
+    let output = match config.sink.as_str() {
+        "window" if arguments.snapshot.is_none() => {
+            let (opened, handle, commands) = Window::open(robot.clone(), config.window)?;
+            runtime.spawn(obey(commands, handle.clone(), stop.clone()));
+            let shown_on = handle.clone();
+            reports = reports.and(Arc::new(move |report| shown_on.report(report)));
+            (window, wall) = (Some(opened), Some(handle.clone()));
+            Output::Window(handle)
         }
+        sink => Output::parse(sink),
+    };
+    let settings = Settings {
+        cameras: config.cameras,
+        decode: config.decode,
+        ..Settings::new(config.url, robot, output)
+    };
+    let receiving = runtime.spawn(async move {
+        let outcome = match arguments.snapshot {
+            Some(file) => take_snapshot(settings, &file, shutdown(stopped)).await,
+            None => app::run(settings, reports, shutdown(stopped)).await,
+        };
+        if let Some(wall) = wall {
+            wall.close();
+        }
+        outcome
     });
+    let shown = match &mut window {
+        Some(window) => {
+            let shown = window.run();
+            stop.send_replace(true);
+            shown
+        }
+        None => Ok(()),
+    };
+    // The window stays until nobody is left who could show something.
+    let received = runtime.block_on(receiving).context("the receiver has ended")?;
     runtime.shutdown_background();
-    outcome
+    shown.and(received)
+}
+
+/// Resolves on Ctrl-C, SIGTERM, or when the window is closed.
+async fn shutdown(mut stopped: watch::Receiver<bool>) {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(error) => {
+                tracing::warn!("cannot listen to SIGTERM: {error}");
+                std::future::pending().await
+            }
+        }
+    };
+    tokio::select! {
+        _ = stopped.wait_for(|stop| *stop) => {}
+        _ = terminated => {}
+    }
+}
+
+/// Does what the operator wants in the window.
+async fn obey(mut commands: mpsc::Receiver<WindowCommand>, wall: Wall, stop: watch::Sender<bool>) {
+    while let Some(command) = commands.recv().await {
+        match command {
+            WindowCommand::Quit => {
+                stop.send_replace(true);
+            }
+            WindowCommand::Record(_) => wall.note("this receiver does not record", true),
+        }
+    }
 }
 
 async fn take_snapshot(

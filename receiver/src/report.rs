@@ -61,6 +61,8 @@ pub struct CameraReport {
     pub width: u32,
     /// Picture height in pixels; 0 before the first picture.
     pub height: u32,
+    /// What decodes it: the factory name of the decoder.
+    pub decoder: String,
     /// Pictures decoded in this second.
     pub fps: f64,
     /// Bits of video received in this second, in units of 1,000.
@@ -82,6 +84,9 @@ pub struct CameraReport {
     /// The clocks' difference is known to this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_error_ms: Option<f64>,
+    /// To the robot and back, by the quickest of the last exchanges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
     /// From capture to screen by stage, over the pictures of this second.
     #[serde(skip_serializing_if = "Stages::is_empty")]
     pub stages_ms: Stages,

@@ -82,7 +82,10 @@ impl View {
         if let Some(pad) = stage.pictures() {
             measure(&pad, &meter);
         }
-        stage.tell_presented(&meter);
+        match output.wall() {
+            Some(wall) => wall.measure(camera, &meter),
+            None => stage.tell_presented(&meter),
+        }
         let of = camera.clone();
         let on_end = Box::new(move |reason| {
             let _ = failures.try_send(ViewFailed { camera: of.clone(), reason });

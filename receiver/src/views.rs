@@ -79,7 +79,7 @@ impl Views {
             if let Some(before) = before {
                 before.stop();
             }
-            let turn = matches!(output, Output::Window).then(|| one_at_a_time.lock());
+            let turn = matches!(output, Output::Windows).then(|| one_at_a_time.lock());
             let view = View::start(&camera, codec, &output, &decoders, failures);
             drop(turn);
             (camera, view)

@@ -14,6 +14,10 @@ use crate::stages::{StageTimes, Stages};
 impl App {
     /// Tells of each camera what happened since the last report.
     pub(super) fn report(&mut self, elapsed: Duration) {
+        if let Some(wall) = self.settings.output.wall() {
+            let offset = self.sessions.main().and_then(Session::offset);
+            wall.robot_clock(offset.map(|offset| offset.offset_us));
+        }
         let connected = self.watch.is_connected(now().into());
         let seconds = elapsed.as_secs_f64().max(0.001);
         for (camera, view) in self.views.iter_mut() {
@@ -33,6 +37,7 @@ impl App {
                 connected,
                 width: meter.width.load(Ordering::Relaxed),
                 height: meter.height.load(Ordering::Relaxed),
+                decoder: view.decoder().to_owned(),
                 fps: frames as f64 / seconds,
                 bitrate_kbps: (received as f64 * 8.0 / 1000.0 / seconds) as u64,
                 packets_lost: network.packets_lost,
@@ -42,6 +47,7 @@ impl App {
                 jitter_ms: network.jitter_ms,
                 latency_ms: Spread::of_us(latencies),
                 clock_error_ms: offset.map(|offset| offset.error_us as f64 / 1000.0),
+                round_trip_ms: offset.map(|offset| offset.rtt_us as f64 / 1000.0),
                 stages_ms: Stages::of(&stages),
                 frames: stages,
             }));

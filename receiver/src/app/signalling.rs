@@ -6,7 +6,8 @@ use rovercast_peer::link::LinkEvent;
 use rovercast_peer::start::now;
 use rovercast_protocol::ids::{PeerId, SessionId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, EndReason, ErrorCode, PeerBody, PeerMessage, PeerRequest, PeerRole, Sdp,
+    BrokerMessage, EndReason, ErrorCode, PeerBody, PeerInfo, PeerMessage, PeerRequest, PeerRole,
+    Sdp,
 };
 use tokio::task::spawn_blocking;
 
@@ -15,17 +16,20 @@ use super::{App, rand};
 use crate::policy::Slot;
 use crate::robots::robot_id;
 use crate::session::Session;
+use crate::window::Face;
 
 impl App {
     pub(super) async fn on_link(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up(welcome) => {
                 tracing::info!("connected to the broker at {}", self.settings.url);
+                self.linked = true;
                 self.ice = IceUrls::from_servers(&welcome.ice_servers);
                 self.link.send(PeerRequest::List);
             }
             LinkEvent::Down(reason) => {
                 tracing::warn!("{reason}; trying again");
+                self.linked = false;
                 self.peers.clear();
                 if self.watch.link_down(now().into(), rand())
                     && let Some(session) = self.sessions.take(Slot::Pending)
@@ -40,9 +44,10 @@ impl App {
     async fn on_message(&mut self, message: BrokerMessage) {
         match message {
             BrokerMessage::List { producers } => {
-                let robots =
-                    producers.iter().filter(|info| self.is_robot(&info.id, info.meta.as_ref()));
-                self.peers = robots.map(|info| info.id.clone()).collect();
+                let is_robot = |info: &&PeerInfo| self.is_robot(&info.id, info.meta.as_ref());
+                let robots: Vec<_> = producers.iter().filter(is_robot).collect();
+                self.introduce(robots.last().and_then(|info| info.meta.as_ref()));
+                self.peers = robots.iter().map(|info| info.id.clone()).collect();
                 if self.peers.is_empty() {
                     tracing::info!("robot {} is not on-line; waiting for it", self.settings.robot);
                 }
@@ -54,6 +59,7 @@ impl App {
                 if status.roles.contains(&PeerRole::Producer)
                     && self.is_robot(&peer, status.meta.as_ref())
                 {
+                    self.introduce(status.meta.as_ref());
                     self.peers.push(peer);
                 }
                 self.follow_newest();
@@ -105,6 +111,14 @@ impl App {
 
     fn is_robot(&self, peer: &PeerId, meta: Option<&serde_json::Value>) -> bool {
         robot_id(peer, meta).as_ref() == Some(&self.settings.robot)
+    }
+
+    /// Tells the window which cameras there are.
+    fn introduce(&self, meta: Option<&serde_json::Value>) {
+        let faces = Face::of_robot(meta, &self.settings.cameras);
+        if let Some(wall) = self.settings.output.wall().filter(|_| !faces.is_empty()) {
+            wall.cameras(faces);
+        }
     }
 
     /// Follows the connection of the robot that came last: where there are two, the older one has

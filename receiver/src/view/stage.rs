@@ -42,11 +42,11 @@ impl Stage {
         if output.shows_at_once() {
             do_not_wait_for_the_clock(&pipeline);
         }
-        if let Output::Pictures(on_picture) = output
+        if let Some(on_picture) = output.on_picture()
             && let Some(sink) = pipeline.by_name("rovercast-pictures")
             && let Ok(sink) = sink.downcast::<gst_app::AppSink>()
         {
-            let (camera, on_picture) = (camera.clone(), on_picture.clone());
+            let camera = camera.clone();
             let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
                 on_picture(&camera, &sample);
