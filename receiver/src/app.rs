@@ -13,22 +13,24 @@ use anyhow::anyhow;
 use rovercast_peer::addresses;
 use rovercast_peer::ice::IceUrls;
 use rovercast_peer::link::Link;
-use rovercast_peer::start::now;
+use rovercast_peer::start::{now, now_us};
 use rovercast_protocol::ids::{CameraId, PeerId, RobotId};
 use rovercast_protocol::signaling::{
     EndReason, PeerRequest, PeerRole, PeerStatus, SessionEnd, SessionRequest,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::decode::DecodeSettings;
 use crate::errand::Errand;
 use crate::output::Output;
 use crate::policy::{Action, Slot, Watch};
-use crate::report::Reports;
+use crate::record::{self, State};
+use crate::recording::Recordings;
+use crate::report::{Report, Reports};
 use crate::sessions::Sessions;
 use crate::views::Views;
-use crate::window::Way;
+use crate::window::{Recording, Way};
 
 /// Failed views that may wait; more are of views that failed before.
 const FAILURES: usize = 64;
@@ -58,6 +60,8 @@ pub struct Settings {
     pub output: Output,
     /// What decodes them.
     pub decode: DecodeSettings,
+    /// How to record, when that is wanted.
+    pub record: record::Settings,
     /// The longest that a missing packet is waited for.
     pub jitter_buffer: Duration,
 }
@@ -67,17 +71,20 @@ impl Settings {
     pub fn new(url: String, robot: RobotId, output: Output) -> Self {
         let decode = DecodeSettings::default();
         let jitter_buffer = Duration::from_millis(100);
-        Self { url, robot, cameras: Vec::new(), output, decode, jitter_buffer }
+        let record = record::Settings::default();
+        Self { url, robot, cameras: Vec::new(), output, decode, record, jitter_buffer }
     }
 }
 
 /// Receives until `shutdown` resolves. An error means that nothing can be shown any more.
+/// Records while `recording` is true.
 pub async fn run(
     settings: Settings,
     reports: Reports,
+    recording: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    follow(settings, reports, None, shutdown).await
+    follow(settings, reports, recording, None, shutdown).await
 }
 
 /// Has the robot take a JPEG of what a camera sees; shows nothing. Empty when `shutdown` resolves
@@ -104,16 +111,22 @@ pub async fn snapshot(
             () = shutdown => {}
         }
     };
-    follow(settings, Reports::none(), Some(errand), done).await?;
+    let (_never, recording) = watch::channel(false);
+    follow(settings, Reports::none(), recording, Some(errand), done).await?;
     outcome
 }
 
 async fn follow(
     settings: Settings,
     reports: Reports,
+    mut recording: watch::Receiver<bool>,
     errand: Option<Errand>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let mut recordings = Recordings::new(settings.record.clone(), settings.robot.clone());
+    if *recording.borrow_and_update() {
+        recordings.begin()?;
+    }
     let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Listener], meta: None };
     let (link, mut link_events) = Link::start(settings.url.clone(), status);
     let (failures_tx, mut failures) = mpsc::channel(FAILURES);
@@ -121,6 +134,7 @@ async fn follow(
     let mut app = App {
         settings,
         reports,
+        recordings,
         link,
         ice: IceUrls::default(),
         watch: Watch::default(),
@@ -143,6 +157,10 @@ async fn follow(
                 if let Err(error) = app.on_failed_view(failure).await {
                     break Err(error);
                 }
+            }
+            Ok(()) = recording.changed() => {
+                let wanted = *recording.borrow_and_update();
+                app.record(wanted);
             }
             _ = look.tick() => app.look(),
             _ = ping.tick() => app.ping(),
@@ -169,6 +187,7 @@ fn every(period: Duration) -> tokio::time::Interval {
 struct App {
     settings: Settings,
     reports: Reports,
+    recordings: Recordings,
     link: Link,
     ice: IceUrls,
     watch: Watch,
@@ -219,6 +238,35 @@ impl App {
                 self.end(slot, why);
             }
         }
+    }
+
+    /// Begins or ends a recording.
+    fn record(&mut self, wanted: bool) {
+        if !wanted {
+            self.recordings.end();
+        } else if let Err(error) = self.recordings.begin() {
+            tracing::error!("nothing is recorded: {error:#}");
+            if let Some(wall) = self.settings.output.wall() {
+                wall.note(format!("nothing is recorded: {error:#}"), true);
+            }
+        }
+        self.views.set_taps(|camera, view| self.recordings.tap(camera, view.meter()));
+        self.show_recording();
+    }
+
+    fn show_recording(&self) {
+        let Some(wall) = self.settings.output.wall() else { return };
+        wall.recording(self.recordings.state().map(|State { since, warning, .. }| {
+            let lasted = since.elapsed().unwrap_or_default();
+            let lasted_us = i64::try_from(lasted.as_micros()).unwrap_or(i64::MAX);
+            Recording { since_us: now_us().saturating_sub(lasted_us), warning }
+        }));
+    }
+
+    /// Tells whoever wants to know.
+    fn tell(&self, report: &Report) {
+        self.recordings.tell(report);
+        self.reports.send(report);
     }
 
     /// How far we have come on the way to the robot.
@@ -301,6 +349,7 @@ impl App {
         if timeout(STOPPING, self.sessions.closed()).await.is_err() {
             tracing::warn!("not every session could be closed in time");
         }
+        self.recordings.stop().await;
     }
 }
 

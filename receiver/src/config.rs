@@ -6,6 +6,7 @@ use rovercast_protocol::settings::{self, InvalidSettings, Problem};
 use serde::Deserialize;
 
 use crate::decode::DecodeSettings;
+use crate::record;
 use crate::window::WindowSettings;
 
 /// How a receiver runs.
@@ -22,6 +23,8 @@ pub struct Config {
     pub sink: String,
     /// The window.
     pub window: WindowSettings,
+    /// Recordings.
+    pub record: record::Settings,
     /// What decodes.
     pub decode: DecodeSettings,
 }
@@ -34,6 +37,7 @@ impl Default for Config {
             cameras: Vec::new(),
             sink: "window".to_owned(),
             window: WindowSettings::default(),
+            record: record::Settings::default(),
             decode: DecodeSettings::default(),
         }
     }
@@ -54,7 +58,8 @@ impl Config {
         let url = rovercast_peer::link::check_url(&self.url).err();
         let url = url.map(|error| Problem::value("url", error));
         let window = self.window.check().err().map(|error| Problem::value("window", error));
-        url.into_iter().chain(window).collect()
+        let record = self.record.check().err().map(|error| Problem::value("record", error));
+        url.into_iter().chain(window).chain(record).collect()
     }
 }
 

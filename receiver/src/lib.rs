@@ -10,6 +10,8 @@ pub mod output;
 pub mod packets;
 pub mod policy;
 pub mod presented;
+pub mod record;
+pub mod recording;
 pub mod report;
 pub mod robots;
 pub mod session;

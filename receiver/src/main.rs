@@ -14,8 +14,8 @@ use rovercast_receiver::app::{self, Settings};
 use rovercast_receiver::config::Config;
 use rovercast_receiver::output::Output;
 use rovercast_receiver::report::Reports;
-use rovercast_receiver::robots;
-use rovercast_receiver::window::{Wall, Window, WindowCommand};
+use rovercast_receiver::window::{Window, WindowCommand};
+use rovercast_receiver::{record, robots};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -46,6 +46,13 @@ struct Arguments {
     /// Has the robot take a JPEG of what the one --camera sees, writes it to FILE, shows nothing.
     #[arg(long, value_name = "FILE", requires = "cameras", conflicts_with = "stats")]
     snapshot: Option<PathBuf>,
+    /// Records from the start, into this folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "snapshot")]
+    record: Option<PathBuf>,
+    /// How to record: `mp4` or `mkv`, a file for each camera, or `mcap`, one with everything
+    /// [default: mp4]
+    #[arg(long, value_name = "FORMAT")]
+    record_format: Option<record::Format>,
     /// What to log: error, warn, info, debug or trace, or a filter such as `rovercast_peer=debug`.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -98,6 +105,8 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
     }
     over(&mut config.url, &arguments.url);
     over(&mut config.sink, &arguments.sink);
+    over(&mut config.record.directory, &arguments.record);
+    over(&mut config.record.format, &arguments.record_format);
     config.robot = arguments.robot.clone().or(config.robot);
     if !arguments.cameras.is_empty() {
         config.cameras.clone_from(&arguments.cameras);
@@ -125,11 +134,12 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
         stops.send_replace(true);
     })
     .context("cannot handle Ctrl-C")?;
+    let (record, recording) = watch::channel(arguments.record.is_some());
     let (mut window, mut wall) = (None, None);
     let output = match config.sink.as_str() {
         "window" if arguments.snapshot.is_none() => {
             let (opened, handle, commands) = Window::open(robot.clone(), config.window)?;
-            runtime.spawn(obey(commands, handle.clone(), stop.clone()));
+            runtime.spawn(obey(commands, record.clone(), stop.clone()));
             let shown_on = handle.clone();
             reports = reports.and(Arc::new(move |report| shown_on.report(report)));
             (window, wall) = (Some(opened), Some(handle.clone()));
@@ -140,12 +150,13 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let settings = Settings {
         cameras: config.cameras,
         decode: config.decode,
+        record: config.record,
         ..Settings::new(config.url, robot, output)
     };
     let receiving = runtime.spawn(async move {
         let outcome = match arguments.snapshot {
             Some(file) => take_snapshot(settings, &file, shutdown(stopped)).await,
-            None => app::run(settings, reports, shutdown(stopped)).await,
+            None => app::run(settings, reports, recording, shutdown(stopped)).await,
         };
         if let Some(wall) = wall {
             wall.close();
@@ -184,13 +195,19 @@ async fn shutdown(mut stopped: watch::Receiver<bool>) {
 }
 
 /// Does what the operator wants in the window.
-async fn obey(mut commands: mpsc::Receiver<WindowCommand>, wall: Wall, stop: watch::Sender<bool>) {
+async fn obey(
+    mut commands: mpsc::Receiver<WindowCommand>,
+    record: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+) {
     while let Some(command) = commands.recv().await {
         match command {
             WindowCommand::Quit => {
                 stop.send_replace(true);
             }
-            WindowCommand::Record(_) => wall.note("this receiver does not record", true),
+            WindowCommand::Record(wanted) => {
+                record.send_replace(wanted);
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::decode::{DecodeSettings, Decoders};
 use crate::output::Output;
-use crate::view::{View, ViewFailed};
+use crate::view::{OnAccessUnit, View, ViewFailed};
 
 /// All outputs are to be closed by then.
 const STOPPING: Duration = Duration::from_millis(1000);
@@ -106,6 +106,11 @@ impl Views {
                 Err(error) => tracing::error!("opening a view: {error}"),
             }
         }
+    }
+
+    /// Has each view call what `tap` gives for it, for every access unit.
+    pub fn set_taps(&self, tap: impl Fn(&CameraId, &View) -> Option<OnAccessUnit>) {
+        self.open.iter().for_each(|(camera, view)| view.set_tap(tap(camera, view)));
     }
 
     /// The view of a camera that decodes this codec.

@@ -18,8 +18,10 @@ impl App {
             let offset = self.sessions.main().and_then(Session::offset);
             wall.robot_clock(offset.map(|offset| offset.offset_us));
         }
+        self.show_recording();
         let connected = self.watch.is_connected(now().into());
         let seconds = elapsed.as_secs_f64().max(0.001);
+        let mut reports = Vec::new();
         for (camera, view) in self.views.iter_mut() {
             let meter = view.meter().clone();
             let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -31,7 +33,7 @@ impl App {
             let session = self.sessions.main();
             let network = session.map(|session| session.network(camera)).unwrap_or_default();
             let offset = session.and_then(Session::offset);
-            self.reports.send(&Report::Camera(CameraReport {
+            reports.push(Report::Camera(CameraReport {
                 robot: self.settings.robot.clone(),
                 camera: camera.clone(),
                 connected,
@@ -52,5 +54,6 @@ impl App {
                 frames: stages,
             }));
         }
+        reports.iter().for_each(|report| self.tell(report));
     }
 }

@@ -50,7 +50,7 @@ impl App {
                     == self.sessions.get(slot).map(|session| &session.id);
                 if let (Some(RobotMessage::Telemetry(telemetry)), true) = (told, is_main) {
                     let robot = self.settings.robot.clone();
-                    self.reports.send(&Report::Telemetry { robot, telemetry });
+                    self.tell(&Report::Telemetry { robot, telemetry });
                 }
             }
             ConnectionEvent::Ended(why) => {
@@ -95,12 +95,12 @@ impl App {
         match message {
             control::RobotMessage::SignalLost(signal) => {
                 tracing::warn!("camera {}: signal lost: {}", signal.camera, signal.reason);
-                self.reports.send(&Report::SignalLost { robot, signal });
+                self.tell(&Report::SignalLost { robot, signal });
             }
             control::RobotMessage::SignalRestored(signal) => {
                 let seconds = signal.lost_us as f64 / 1e6;
                 tracing::warn!("camera {}: signal restored after {seconds:.1} s", signal.camera);
-                self.reports.send(&Report::SignalRestored { robot, signal });
+                self.tell(&Report::SignalRestored { robot, signal });
             }
             // Nothing was asked.
             control::RobotMessage::Result(_) | control::RobotMessage::Snapshot(_) => {}
@@ -116,6 +116,7 @@ impl App {
     }
 
     pub(super) fn on_opened(&mut self, camera: CameraId) {
+        self.views.set_taps(|camera, view| self.recordings.tap(camera, view.meter()));
         for slot in [Slot::Current, Slot::Pending] {
             let session = self.sessions.get_mut(slot);
             if let Some(track) = session.and_then(|session| session.waiting.remove(&camera)) {

@@ -58,7 +58,7 @@ impl Entrance {
             // One that is not over cannot be shown before it has a key frame.
             return self.view.turns.is_over(&self.turn) || !self.asks();
         }
-        self.view.tap.tell(sample);
+        let recorded = self.view.tap.tell(sample);
         let meter = &self.view.meter;
         meter.received.fetch_add(1, Ordering::Relaxed);
         meter.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
@@ -66,7 +66,7 @@ impl Entrance {
         let Some(chain) = self.chain.clone() else {
             // The next decoder asks for a key frame as soon as it is there.
             self.view.meter.dropped.fetch_add(1, Ordering::Relaxed);
-            return true;
+            return recorded || !self.asks();
         };
         let late = buffer.pts().is_some_and(|pts| Duration::from(now()) > self.oldest + pts.into());
         // Where packets were lost, depayloaders that cannot wait for a key frame themselves say so.
@@ -78,7 +78,8 @@ impl Entrance {
         } else {
             self.view.meter.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        let lacks = self.view.decoding.takes_key_frame_request() || self.gap || !passes;
+        let wanted = self.view.decoding.takes_key_frame_request() || !recorded;
+        let lacks = wanted || self.gap || !passes;
         !lacks || !self.asks()
     }
 

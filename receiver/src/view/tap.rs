@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Called for each access unit of a camera as it arrived, before anything is dropped, on the
-/// thread that brought it: it must neither block nor take long.
-pub type OnAccessUnit = Arc<dyn Fn(&gst::Sample) + Send + Sync>;
+/// thread that brought it: it must neither block nor take long. False when it needs a key frame.
+pub type OnAccessUnit = Arc<dyn Fn(&gst::Sample) -> bool + Send + Sync>;
 
 /// A place for an [`OnAccessUnit`]; costs next to nothing while it is empty.
 #[derive(Default)]
@@ -22,14 +22,13 @@ impl Tap {
         *current = call;
     }
 
-    /// An access unit has arrived.
-    pub(super) fn tell(&self, sample: &gst::Sample) {
-        if self.is_set.load(Ordering::Relaxed) {
-            let call = self.call.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(call) = call {
-                call(sample);
-            }
+    /// An access unit has arrived. False when somebody needs a key frame.
+    pub(super) fn tell(&self, sample: &gst::Sample) -> bool {
+        if !self.is_set.load(Ordering::Relaxed) {
+            return true;
         }
+        let call = self.call.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        call.is_none_or(|call| call(sample))
     }
 }
 

@@ -80,7 +80,8 @@ impl Watcher {
         let (stop, mut stopped) = watch::channel(false);
         let (reports, signals) = signals();
         let started = Instant::now();
-        let task = tokio::spawn(app::run(settings, reports, async move {
+        let (_, recording) = watch::channel(false);
+        let task = tokio::spawn(app::run(settings, reports, recording, async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
         Ok(Self { started, pictures, signals, stop, task })

@@ -222,6 +222,7 @@ fn a_tap_sees_what_is_dropped_too() -> Outcome {
     view.set_tap(Some(Arc::new(move |sample| {
         let whole = sample.buffer().is_some_and(|buffer| buffer.size() > 0);
         counted.fetch_add(usize::from(whole), Ordering::SeqCst);
+        true
     })));
     push(&mut entrance, Codec::H264, &units[0])?;
     // Another way in, and no key frame: it goes nowhere.
