@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use gst::glib;
+
+use super::settings::Settings;
+
 /// Why nothing can be written: for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -9,12 +13,35 @@ pub(super) struct Failure {
     pub(super) path: PathBuf,
     /// What is wrong with it.
     pub(super) reason: String,
+    /// Whether it is the stream that does not fit into the file, not the disk that fails.
+    pub(super) of_stream: bool,
 }
 
 impl Failure {
     /// Of this file, for this reason.
     pub(super) fn new(path: &Path, reason: impl ToString) -> Self {
-        Self { path: path.to_owned(), reason: reason.to_string() }
+        Self { path: path.to_owned(), reason: reason.to_string(), of_stream: false }
+    }
+
+    /// That recording pauses because of it, and what can be done.
+    pub(super) fn complaint(&self, settings: &Settings) -> String {
+        let (path, reason, min_free_mb) = (self.path.display(), &self.reason, settings.min_free_mb);
+        let pauses = format!("recording pauses: {path}: {reason}");
+        match free_bytes(&settings.directory).map(megabytes) {
+            Ok(free_mb) if free_mb <= u64::from(min_free_mb) => format!(
+                "{pauses} ({free_mb} MB are free, and min_free_mb is {min_free_mb}): delete what is \
+                 not needed, or record to another disk; it goes on by itself"
+            ),
+            Ok(free_mb) => format!("{pauses} ({free_mb} MB are free); it is tried again"),
+            Err(_) => format!("{pauses}; it is tried again"),
+        }
+    }
+}
+
+impl From<(&Path, &glib::Error)> for Failure {
+    fn from((path, error): (&Path, &glib::Error)) -> Self {
+        let of_stream = !error.is::<gst::ResourceError>();
+        Self { of_stream, ..Self::new(path, error) }
     }
 }
 
@@ -22,11 +49,7 @@ impl Failure {
 pub(super) fn free_bytes(directory: &Path) -> Result<u64, Failure> {
     let figures = nix::sys::statvfs::statvfs(directory)
         .map_err(|errno| Failure::new(directory, std::io::Error::from(errno)))?;
-    // Their types differ between architectures.
-    #[allow(clippy::useless_conversion)]
-    let (blocks, size) =
-        (u64::from(figures.blocks_available()), u64::from(figures.fragment_size()));
-    Ok(blocks.saturating_mul(size))
+    Ok(figures.blocks_available().saturating_mul(figures.fragment_size()))
 }
 
 /// Bytes as the megabytes of the settings.

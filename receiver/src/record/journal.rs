@@ -60,11 +60,6 @@ impl Journal {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Its path.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Writes a line, at once: the next one may never come.
     pub(super) fn write(&mut self, line: &Line, epoch: Epoch) -> Result<(), Failure> {
         let text = line.timed(epoch) + "\n";

@@ -20,7 +20,10 @@ pub(super) struct Lane {
     parameters: Option<(Codec, Vec<Vec<u8>>)>,
     file: Option<CameraFile>,
     /// The number of its last file.
-    pub(super) number: u32,
+    number: u32,
+    /// It is not recorded before this time, on this host's monotonic clock, in microseconds: its
+    /// stream fitted into no file.
+    pub(super) resting_until_us: Option<i64>,
 }
 
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use mcap::records::{MessageHeader, Metadata};
-use mcap::{McapResult, WriteOptions, Writer};
+use mcap::{McapError, McapResult, WriteOptions, Writer};
 use rovercast_protocol::ids::{CameraId, RobotId};
 
 use super::disk::{self, Failure};
@@ -48,7 +48,7 @@ impl McapFile {
         };
         let writer = begin().map_err(|error| {
             disk::discard_if_empty(path);
-            Failure::new(path, error)
+            failure(path, &error)
         })?;
         let channels = BTreeMap::new();
         let path = path.to_owned();
@@ -87,12 +87,12 @@ impl McapFile {
 
     /// Writes what is still in memory: all that a crash could cost.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
-        self.writer.flush().map_err(|error| Failure::new(&self.path, error))
+        self.writer.flush().map_err(|error| failure(&self.path, &error))
     }
 
     /// Writes its index, and closes it.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
-        self.writer.finish().map(drop).map_err(|error| Failure::new(&self.path, error))
+        self.writer.finish().map(drop).map_err(|error| failure(&self.path, &error))
     }
 
     fn write<'a>(
@@ -122,6 +122,14 @@ impl McapFile {
             };
             self.writer.write_to_known_channel(&header, message)
         };
-        write().map_err(|error| Failure::new(&self.path, error))
+        write().map_err(|error| failure(&self.path, &error))
+    }
+}
+
+/// The disk's own words, where it is the disk.
+fn failure(path: &Path, error: &McapError) -> Failure {
+    match error {
+        McapError::Io(error) => Failure::new(path, error),
+        error => Failure::new(path, error),
     }
 }

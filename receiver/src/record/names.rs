@@ -1,4 +1,6 @@
-//! How the files of a recording are called, and how times are written. Pure.
+//! How the files of a recording are called, and how times are written.
+
+use std::path::PathBuf;
 
 use gst::glib;
 use rovercast_protocol::ids::{CameraId, RobotId};
@@ -19,6 +21,17 @@ pub(super) fn segment(
     let time = formatted(epoch_utc_us, "%Y%m%dT%H%M%SZ");
     let camera = camera.map(|camera| format!("{camera}_")).unwrap_or_default();
     format!("{robot}_{camera}{time}_{number:04}.{extension}")
+}
+
+/// The path with the next number that no file has yet.
+pub(super) fn unused(number: &mut u32, path: impl Fn(u32) -> PathBuf) -> PathBuf {
+    loop {
+        *number += 1;
+        let path = path(*number);
+        if !path.exists() {
+            return path;
+        }
+    }
 }
 
 /// A time as ISO 8601 has it, to the microsecond.

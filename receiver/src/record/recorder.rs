@@ -57,6 +57,7 @@ pub struct RecorderHandle {
 
 impl Recorder {
     /// Begins to record what its handle is given of a robot. A disk that is full now is waited for.
+    /// Blocks while the folder is made.
     ///
     /// # Errors
     ///
@@ -96,7 +97,7 @@ impl Recorder {
     pub fn stop(self) -> State {
         self.queue.end();
         if self.ended.recv_timeout(ENDING).is_err() {
-            tracing::warn!("the recording is not finished: its disk takes nothing");
+            tracing::warn!("the recording could not be finished: its disk takes nothing");
         }
         self.state.borrow().clone()
     }

@@ -54,6 +54,8 @@ pub(super) struct VideoFile {
     path: PathBuf,
     pipeline: gst::Pipeline,
     inlet: gst::Pad,
+    /// It takes nothing any more.
+    broken: bool,
 }
 
 impl VideoFile {
@@ -84,9 +86,9 @@ impl VideoFile {
         inlet.link(&entry.ok_or_else(|| failure(&"no entry"))?).map_err(|error| failure(&error))?;
         // Only a pad with a parent can refuse.
         let _ = inlet.set_active(true);
-        let file = Self { path: path.to_owned(), pipeline, inlet };
+        let file = Self { path: path.to_owned(), pipeline, inlet, broken: false };
         if file.pipeline.set_state(gst::State::Playing).is_err() {
-            let failure = file.failure("it cannot be opened");
+            let failure = file.complaint().unwrap_or_else(|| failure(&"it cannot be opened"));
             file.close();
             disk::discard_if_empty(path);
             return Err(failure);
@@ -104,7 +106,11 @@ impl VideoFile {
     }
 
     /// Writes an access unit, of `at_us` microseconds after the file's first.
-    pub(super) fn write(&self, mut access_unit: gst::Buffer, at_us: i64) -> Result<(), Failure> {
+    pub(super) fn write(
+        &mut self,
+        mut access_unit: gst::Buffer,
+        at_us: i64,
+    ) -> Result<(), Failure> {
         let at = gst::ClockTime::from_useconds(at_us.max(0).unsigned_abs());
         let buffer = access_unit.make_mut();
         // Nothing is reordered on the way to a viewer: decoded as it is shown.
@@ -114,27 +120,35 @@ impl VideoFile {
         buffer.unset_flags(gst::BufferFlags::DISCONT);
         match self.inlet.push(access_unit) {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.failure(&format!("the muxer stopped: {error}"))),
+            Err(error) => {
+                self.broken = true;
+                let of_stream = error == gst::FlowError::NotNegotiated;
+                let reason = format!("the muxer stopped: {error}");
+                let otherwise = Failure { of_stream, ..Failure::new(&self.path, reason) };
+                Err(self.complaint().unwrap_or(otherwise))
+            }
         }
     }
 
-    /// Writes what is left, and closes it. When that fails, what was written before can still be
-    /// played.
+    /// Writes what is left, and closes it. What was written can be played, also when this fails, and
+    /// after a failure before.
     pub(super) fn finish(self) -> Result<(), Failure> {
+        let path = self.path.clone();
+        let outcome = if self.broken { Ok(()) } else { self.end() };
+        self.close();
+        disk::discard_if_empty(&path);
+        outcome
+    }
+
+    fn end(&self) -> Result<(), Failure> {
         self.inlet.push_event(gst::event::Eos::new());
         let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
         let message = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(FINISHING, &kinds));
-        let outcome = match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Error(error)) => Err(Failure::new(&self.path, error.error())),
+        match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Error(error)) => Err((&*self.path, &error.error()).into()),
             Some(_) => Ok(()),
             None => Err(Failure::new(&self.path, "the disk does not take the end of it")),
-        };
-        let path = self.path.clone();
-        self.close();
-        if outcome.is_err() {
-            disk::discard_if_empty(&path);
         }
-        outcome
     }
 
     fn close(self) {
@@ -142,14 +156,12 @@ impl VideoFile {
         let _ = self.inlet.set_active(false);
     }
 
-    /// What the pipeline complains of.
-    fn failure(&self, otherwise: &str) -> Failure {
-        let message = self.pipeline.bus().and_then(|bus| {
-            bus.timed_pop_filtered(gst::ClockTime::ZERO, &[gst::MessageType::Error])
-        });
-        match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Error(error)) => Failure::new(&self.path, error.error()),
-            _ => Failure::new(&self.path, otherwise),
+    /// What the pipeline complains of, if it does.
+    fn complaint(&self) -> Option<Failure> {
+        let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+        match message.view() {
+            gst::MessageView::Error(error) => Some((&*self.path, &error.error()).into()),
+            _ => None,
         }
     }
 }

@@ -39,6 +39,9 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// A recording that has gone on for so long after a pause is well again, in microseconds.
 const WELL_US: i64 = 5_000_000;
 
+/// A camera whose stream fits into no file is tried again after this time, in microseconds.
+const REST_US: i64 = 5_000_000;
+
 /// How often it is told that the disk is too slow, in microseconds.
 const TELL_US: i64 = 10_000_000;
 
@@ -53,12 +56,15 @@ pub(super) struct Writer {
     bundle: Option<Bundle>,
     bundle_number: u32,
     journal: Option<Journal>,
+    /// Where it is; MCAP files have none beside them.
+    journal_path: PathBuf,
     paused: Option<Pause>,
     resumed_us: i64,
     backoff: Backoff,
     looked_us: i64,
     told_slow_us: Option<i64>,
     told_matroska: BTreeSet<CameraId>,
+    told_refused: BTreeSet<CameraId>,
     finished_bytes: u64,
 }
 
@@ -77,7 +83,9 @@ impl Writer {
         queue: Arc<Queue>,
         state: watch::Sender<State>,
     ) -> Self {
+        let journal_name = format!("{}.telemetry.jsonl", names::recording(&robot, epoch.utc_us));
         let mut writer = Self {
+            journal_path: settings.directory.join(journal_name),
             settings,
             robot,
             epoch,
@@ -93,8 +101,10 @@ impl Writer {
             looked_us: epoch.mono_us,
             told_slow_us: None,
             told_matroska: BTreeSet::new(),
+            told_refused: BTreeSet::new(),
             finished_bytes: 0,
         };
+        tracing::info!("recording to {}", writer.settings.directory.display());
         writer.begin(epoch.mono_us, json!({}));
         writer
     }
@@ -139,7 +149,7 @@ impl Writer {
     pub(super) fn finish(mut self, now_us: i64) {
         self.tell_lost(now_us);
         if let Err(failure) = self.close() {
-            tracing::warn!("{}", self.complaint(&failure));
+            tracing::warn!("{}: {}", failure.path.display(), failure.reason);
         }
         self.show();
         let state = self.state.borrow();
@@ -153,11 +163,8 @@ impl Writer {
     /// Begins, or goes on in new files after a pause. What is told of it is added to the first line.
     fn begin(&mut self, now_us: i64, told: Value) {
         let begun = self.check_space(ROOM_BYTES).and_then(|()| {
-            let Settings { format, directory, .. } = &self.settings;
-            if *format != Format::Mcap {
-                let name = names::recording(&self.robot, self.epoch.utc_us);
-                let path = directory.join(format!("{name}.telemetry.jsonl"));
-                self.journal = Some(Journal::open(&path)?);
+            if self.settings.format != Format::Mcap {
+                self.journal = Some(Journal::open(&self.journal_path)?);
             }
             let mut line = json!({
                 "type": "recording",
@@ -187,6 +194,10 @@ impl Writer {
 
     fn unit(&mut self, unit: &Unit, now_us: i64) -> Result<(), Failure> {
         let lane = self.lanes.entry(unit.camera.clone()).or_default();
+        if lane.resting_until_us.is_some_and(|until_us| now_us < until_us) {
+            self.state.send_modify(|state| state.access_units_lost += 1);
+            return Ok(());
+        }
         let Some(frame) = lane.frame(unit) else { return Ok(()) };
         let kind = match (self.settings.format, super::foxglove::format(unit.codec)) {
             (Format::Mcap, Some(format)) => {
@@ -213,12 +224,28 @@ impl Writer {
         let Settings { directory, .. } = &self.settings;
         let (robot, utc_us) = (&self.robot, self.epoch.utc_us);
         let path = |number: &mut u32| {
-            unused(number, |number| {
+            names::unused(number, |number| {
                 let (camera, extension) = (Some(&unit.camera), kind.extension());
                 directory.join(names::segment(robot, camera, utc_us, number, extension))
             })
         };
-        let written = lane.write(frame, unit.codec, kind, &self.settings, self.epoch, path)?;
+        let written = lane.write(frame, unit.codec, kind, &self.settings, self.epoch, path);
+        let written = match written {
+            Err(failure) if failure.of_stream => {
+                lane.resting_until_us = Some(now_us.saturating_add(REST_US));
+                self.finished_bytes += lane.finish().unwrap_or(0);
+                if self.told_refused.insert(unit.camera.clone()) {
+                    let (path, reason) = (failure.path.display(), failure.reason);
+                    tracing::warn!(
+                        "camera {} sends what cannot be recorded ({path}: {reason}); it is tried \
+                         again",
+                        unit.camera
+                    );
+                }
+                return Ok(());
+            }
+            written => written?,
+        };
         self.finished_bytes += written.finished_bytes;
         if written.needs_key_frame {
             self.queue.want_key_frame(&unit.camera);
@@ -264,7 +291,7 @@ impl Writer {
 
     fn next_bundle(&mut self) -> (u32, PathBuf) {
         let Self { settings, robot, epoch, bundle_number, .. } = self;
-        let path = unused(bundle_number, |number| {
+        let path = names::unused(bundle_number, |number| {
             settings.directory.join(names::segment(robot, None, epoch.utc_us, number, "mcap"))
         });
         (*bundle_number, path)
@@ -301,29 +328,11 @@ impl Writer {
             tracing::debug!("{}: {}", failure.path.display(), failure.reason);
         }
         if self.state.borrow().warning.is_none() {
-            let complaint = self.complaint(&failure);
+            let complaint = failure.complaint(&self.settings);
             tracing::warn!("{complaint}");
             self.state.send_modify(|state| state.warning = Some(complaint));
         }
         self.show();
-    }
-
-    fn complaint(&self, failure: &Failure) -> String {
-        let Settings { directory, min_free_mb, .. } = &self.settings;
-        let (path, reason) = (failure.path.display(), &failure.reason);
-        let Ok(free_bytes) = disk::free_bytes(directory) else {
-            return format!("recording pauses: {path}: {reason}; it is tried again");
-        };
-        let free_mb = disk::megabytes(free_bytes);
-        if free_mb <= u64::from(*min_free_mb) {
-            format!(
-                "recording pauses: {path}: {reason} ({free_mb} MB are free, and min_free_mb is \
-                 {min_free_mb}): delete what is not needed, or record to another disk; it goes on \
-                 by itself"
-            )
-        } else {
-            format!("recording pauses: {path}: {reason} ({free_mb} MB are free); it is tried again")
-        }
     }
 
     /// Closes everything; all of it, even when some of it fails.
@@ -366,7 +375,7 @@ impl Writer {
     }
 
     fn show(&self) {
-        let journal = self.journal.as_ref().map_or(0, |journal| disk::length(journal.path()));
+        let journal = disk::length(&self.journal_path);
         let bundle = self.bundle.as_ref().map_or(0, Bundle::bytes);
         let lanes: u64 = self.lanes.values().map(Lane::bytes).sum();
         let bytes = self.finished_bytes + journal + bundle + lanes;
@@ -374,16 +383,5 @@ impl Writer {
             state.bytes = bytes;
             state.paused = self.paused.is_some();
         });
-    }
-}
-
-/// The path with the next number that no file has yet.
-fn unused(number: &mut u32, path: impl Fn(u32) -> PathBuf) -> PathBuf {
-    loop {
-        *number += 1;
-        let path = path(*number);
-        if !path.exists() {
-            return path;
-        }
     }
 }

@@ -74,6 +74,7 @@ fn a_full_disk_pauses_the_recording_until_there_is_room() {
         assert!(state.paused && state.access_units_lost > 0, "{format:?} {state:?}");
         let warning = state.warning.unwrap();
         assert!(warning.contains(disk.0.0.to_str().unwrap()), "{warning}");
+        assert!(warning.contains("No space left"), "{warning}");
         assert!(warning.contains("0 MB are free") && warning.contains("delete"), "{warning}");
 
         std::fs::remove_file(filler).unwrap();
