@@ -17,16 +17,25 @@ pub const BT601: Coding = Coding { red: 0.299, blue: 0.114, full_range: false };
 /// What HD pictures mostly have.
 pub const BT709: Coding = Coding { red: 0.2126, blue: 0.0722, full_range: false };
 
-/// The bits after the point in what follows.
-const BITS: u32 = 14;
+/// What pictures for ultra HD have.
+pub const BT2020: Coding = Coding { red: 0.2627, blue: 0.0593, full_range: false };
+/// What the first HD pictures had.
+pub const SMPTE240M: Coding = Coding { red: 0.212, blue: 0.087, full_range: false };
 
-/// From one coding to that of SDL, in units of 2^-14. Chroma never depends on luma.
+/// The bits after the point in what follows: as many as let everything be done in 16 bits, of which
+/// a processor takes many at a time.
+const BITS: u32 = 7;
+
+/// Chroma samples of a row that are converted together.
+const TOGETHER: usize = 32;
+
+/// From one coding to that of SDL, in units of 1/128. Chroma never depends on luma.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conversion {
     /// Luma from luma, from the two chromas, and its offset.
-    luma: [i32; 4],
+    luma: [i16; 4],
     /// Each chroma from both.
-    chroma: [[i32; 2]; 2],
+    chroma: [[i16; 2]; 2],
 }
 
 impl Conversion {
@@ -47,7 +56,7 @@ impl Conversion {
         let kg = 1.0 - kb - kr;
         let (y_b, y_r) = (kb + kg * g_b, kr + kg * g_r);
         let unit = f64::from(1 << BITS);
-        let fixed = |value: f64| (value * unit).round() as i32;
+        let fixed = |value: f64| (value * unit).round() as i16;
         let (to_b, to_r) = (112.0 / (1.0 - kb), 112.0 / (1.0 - kr));
         Some(Self {
             luma: [
@@ -63,32 +72,49 @@ impl Conversion {
         })
     }
 
-    /// Converts two rows of luma and the row of chroma that belongs to them. What of the luma has no
-    /// chroma stays as it is.
+    /// Converts two rows of luma and the row of chroma that belongs to them.
     pub fn rows(&self, luma: [&mut [u8]; 2], blue: &mut [u8], red: &mut [u8]) {
+        let [upper, lower] = luma.map(|row| row.chunks_mut(2 * TOGETHER));
+        let chroma = blue.chunks_mut(TOGETHER).zip(red.chunks_mut(TOGETHER));
+        for ((upper, lower), (blue, red)) in upper.zip(lower).zip(chroma) {
+            self.chunk([upper, lower], blue, red);
+        }
+    }
+
+    fn chunk(&self, luma: [&mut [u8]; 2], blue: &mut [u8], red: &mut [u8]) {
         let [ly, lb, lr, offset] = self.luma;
         let [[bb, br], [rb, rr]] = self.chroma;
-        let [upper, lower] = luma;
-        let pairs = upper.chunks_exact_mut(2).zip(lower.chunks_exact_mut(2));
-        for ((upper, lower), (blue, red)) in pairs.zip(blue.iter_mut().zip(red)) {
-            let (b, r) = (i32::from(*blue) - 128, i32::from(*red) - 128);
-            let shift = lb * b + lr * r + offset;
-            for y in upper.iter_mut().chain(lower) {
-                *y = byte(ly * i32::from(*y) + shift);
+        let half = 1 << (BITS - 1);
+        let mut shifts = [0i16; 2 * TOGETHER];
+        for ((blue, red), shifts) in blue.iter_mut().zip(red).zip(shifts.chunks_exact_mut(2)) {
+            let (b, r) = (i16::from(*blue) - 128, i16::from(*red) - 128);
+            shifts.fill(lb * b + lr * r + offset);
+            *blue = byte(((bb * b + br * r + half) >> BITS) + 128);
+            *red = byte(((rb * b + rr * r + half) >> BITS) + 128);
+        }
+        for row in luma {
+            for (y, shift) in row.iter_mut().zip(shifts) {
+                *y = byte((ly * i16::from(*y)).saturating_add(shift) >> BITS);
             }
-            let half = (128 << BITS) + (1 << (BITS - 1));
-            (*blue, *red) = (byte(bb * b + br * r + half), byte(rb * b + rr * r + half));
         }
     }
 }
 
-fn byte(fixed: i32) -> u8 {
-    (fixed >> BITS).clamp(0, 255) as u8
+fn byte(value: i16) -> u8 {
+    value.clamp(0, 255) as u8
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All codings but SDL's.
+    fn all() -> Vec<Coding> {
+        let ranges = [BT601, BT709, BT2020, SMPTE240M]
+            .into_iter()
+            .flat_map(|coding| [false, true].map(|full_range| Coding { full_range, ..coding }));
+        ranges.filter(|coding| *coding != BT601).collect()
+    }
 
     /// The red, green and blue (0 to 1) that samples stand for.
     fn rgb(coding: Coding, [y, b, r]: [u8; 3]) -> [f64; 3] {
@@ -103,9 +129,7 @@ mod tests {
 
     #[test]
     fn converted_pictures_have_the_same_colors() {
-        let jpeg = Coding { full_range: true, ..BT601 };
-        let rec2020 = Coding { red: 0.2627, blue: 0.0593, full_range: false };
-        for coding in [BT709, jpeg, rec2020] {
+        for coding in all() {
             let conversion = Conversion::from(coding).unwrap();
             for sample in
                 [[16, 128, 128], [235, 128, 128], [81, 90, 200], [145, 54, 60], [60, 180, 120]]
@@ -122,6 +146,22 @@ mod tests {
                         "{coding:?} {sample:?}: {before} {after}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn no_sample_is_too_much() {
+        for conversion in all().into_iter().filter_map(Conversion::from) {
+            for (y, b, r) in [0, 1, 127, 128, 255]
+                .into_iter()
+                .flat_map(|y| [(0, 0), (0, 255), (255, 0), (255, 255)].map(|(b, r)| (y, b, r)))
+            {
+                let (mut upper, mut lower, mut blue, mut red) =
+                    ([y; 200], [y; 200], [b; 100], [r; 100]);
+                conversion.rows([&mut upper, &mut lower], &mut blue, &mut red);
+                assert!(upper.iter().all(|converted| *converted == upper[0]), "every sample alike");
+                assert!(red.iter().all(|converted| *converted == red[0]), "every sample alike");
             }
         }
     }

@@ -5,7 +5,7 @@ use gst_video::{VideoColorMatrix, VideoColorRange, VideoFormat, VideoFrameExt, V
 use sdl2::pixels::PixelFormatEnum;
 use sdl2::render::Texture;
 
-use crate::window::colors::{BT601, BT709, Coding, Conversion};
+use crate::window::colors::{BT601, BT709, BT2020, Coding, Conversion, SMPTE240M};
 
 /// A picture that was received.
 pub(crate) struct Planes<'a> {
@@ -138,8 +138,8 @@ fn coding(info: &VideoInfo) -> Coding {
     let colorimetry = info.colorimetry();
     let known = match colorimetry.matrix() {
         VideoColorMatrix::Bt709 => BT709,
-        VideoColorMatrix::Bt2020 => Coding { red: 0.2627, blue: 0.0593, ..BT601 },
-        VideoColorMatrix::Smpte240m => Coding { red: 0.212, blue: 0.087, ..BT601 },
+        VideoColorMatrix::Bt2020 => BT2020,
+        VideoColorMatrix::Smpte240m => SMPTE240M,
         _ => BT601,
     };
     Coding { full_range: colorimetry.range() == VideoColorRange::Range0_255, ..known }

@@ -307,7 +307,7 @@ fn keys_do_what_the_help_says() -> Outcome {
     desktop.later_clock(&b, clock)?;
 
     desktop.display.press("d")?;
-    desktop.display.press("h")?;
+    desktop.display.press("question")?;
     let dimmed = Area::new(a.frame.x - 6, a.frame.y, 4, 4);
     let bare = shot_of_ground(&desktop, dimmed)?;
     let (_, shot) =
