@@ -1,6 +1,7 @@
 //! The receiver's settings: what may stand in `receiver.toml`, its defaults and its limits. Nothing
 //! is read here: the text of the file comes in as an argument.
 
+use rovercast_metrics::address::Address;
 use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::settings::{self, InvalidSettings, Problem};
 use serde::Deserialize;
@@ -25,8 +26,18 @@ pub struct Config {
     pub window: WindowSettings,
     /// Recordings.
     pub record: record::Settings,
+    /// Figures for Prometheus.
+    pub metrics: MetricsConfig,
     /// What decodes.
     pub decode: DecodeSettings,
+}
+
+/// Figures for Prometheus.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Where they can be had, as `/metrics`; nowhere by default.
+    pub address: Option<Address>,
 }
 
 impl Default for Config {
@@ -38,6 +49,7 @@ impl Default for Config {
             sink: "window".to_owned(),
             window: WindowSettings::default(),
             record: record::Settings::default(),
+            metrics: MetricsConfig::default(),
             decode: DecodeSettings::default(),
         }
     }

@@ -6,6 +6,7 @@ pub mod config;
 pub mod decode;
 pub mod errand;
 pub mod meter;
+pub mod metrics;
 pub mod output;
 pub mod packets;
 pub mod policy;

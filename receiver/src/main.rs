@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
+use rovercast_metrics::address::Address;
+use rovercast_metrics::server::Server;
 use rovercast_peer::link::check_url;
 use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::signaling::PeerInfo;
 use rovercast_receiver::app::{self, Settings};
 use rovercast_receiver::config::Config;
+use rovercast_receiver::metrics::Metrics;
 use rovercast_receiver::output::Output;
-use rovercast_receiver::report::Reports;
+use rovercast_receiver::report::{OnReport, Reports};
 use rovercast_receiver::window::{Window, WindowCommand};
 use rovercast_receiver::{record, robots};
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,6 +56,9 @@ struct Arguments {
     /// [default: mp4]
     #[arg(long, value_name = "FORMAT")]
     record_format: Option<record::Format>,
+    /// Where Prometheus gets figures: a port for this computer alone, or an address with a port.
+    #[arg(long, value_name = "ADDR", conflicts_with = "snapshot")]
+    metrics: Option<Address>,
     /// What to log: error, warn, info, debug or trace, or a filter such as `rovercast_peer=debug`.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -105,6 +111,7 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
     }
     over(&mut config.url, &arguments.url);
     over(&mut config.sink, &arguments.sink);
+    config.metrics.address = arguments.metrics.or(config.metrics.address);
     over(&mut config.record.directory, &arguments.record);
     over(&mut config.record.format, &arguments.record_format);
     config.robot = arguments.robot.clone().or(config.robot);
@@ -127,6 +134,9 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let mut reports = Reports::none();
     if let Some(Stats::Json) = arguments.stats {
         reports = reports.and_stdout()?;
+    }
+    if let Some(address) = config.metrics.address {
+        reports = reports.and(runtime.block_on(metrics(address))?);
     }
     let (stop, stopped) = watch::channel(false);
     let stops = stop.clone();
@@ -175,6 +185,16 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let received = runtime.block_on(receiving).context("the receiver has ended")?;
     runtime.shutdown_background();
     shown.and(received)
+}
+
+/// Gives figures for Prometheus away there, until the program ends. What is reported has to be told to
+/// the function that is returned.
+async fn metrics(address: Address) -> anyhow::Result<OnReport> {
+    let server = Server::bind(address).await?;
+    server.announce();
+    let metrics = Arc::new(Metrics::default());
+    tokio::spawn(server.serve(metrics.clone(), std::future::pending()));
+    Ok(Arc::new(move |report| metrics.on_report(report)))
 }
 
 /// Resolves on Ctrl-C, SIGTERM, or when the window is closed.

@@ -69,6 +69,8 @@ pub struct CameraReport {
     pub bitrate_kbps: u64,
     /// Packets lost since the session began.
     pub packets_lost: u64,
+    /// Packets that were lost and came when they were asked for again, since the session began.
+    pub packets_recovered: u64,
     /// Pictures decoded since the receiver started.
     pub frames_decoded: u64,
     /// Access units not decoded, because the decoder was too slow, since the receiver started.

@@ -63,6 +63,8 @@ struct ReceivedTrack {
 pub struct NetworkFigures {
     /// Packets that never came, also not when asked for again.
     pub packets_lost: u64,
+    /// Packets that came when they were asked for again.
+    pub packets_recovered: u64,
     /// The longest that a packet is waited for, in milliseconds.
     pub jitter_buffer_ms: u32,
     /// How unevenly packets come, in milliseconds (RFC 3550, section 6.4.1).
@@ -231,6 +233,7 @@ impl Session {
         let stats = buffer.property::<gst::Structure>("stats");
         NetworkFigures {
             packets_lost: stats.get("num-lost").unwrap_or(0),
+            packets_recovered: stats.get("rtx-success-count").unwrap_or(0),
             jitter_buffer_ms: buffer.property("latency"),
             jitter_ms: stats.get::<u64>("avg-jitter").unwrap_or(0) as f64 / 1e6,
         }

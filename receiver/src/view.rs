@@ -83,7 +83,10 @@ impl View {
             measure(&pad, &meter);
         }
         match output.wall() {
-            Some(wall) => wall.measure(camera, &meter),
+            Some(wall) => {
+                let meter = meter.clone();
+                wall.on_presented(camera, Arc::new(move |pts, at_us| meter.presented(pts, at_us)));
+            }
             None => stage.tell_presented(&meter),
         }
         let of = camera.clone();

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rovercast_metrics::server::Server;
 use rovercast_peer::connection::ConnectionSettings;
 use rovercast_peer::ice::IceUrls;
 use rovercast_peer::link::{Link, LinkEvent};
@@ -24,6 +26,7 @@ use crate::camera::probe::Probe;
 use crate::config::Config;
 use crate::control::{self, socket::Socket};
 use crate::fleet::Fleet;
+use crate::metrics::{Metrics, Reason};
 use crate::session::policy::choose_cameras;
 use crate::session::task::{REFUSED_OFFER, Session, SessionPlan, Signal};
 use crate::session::times::Telling;
@@ -50,6 +53,10 @@ pub async fn run(
         Some(path) => Some(Socket::open(path).await?),
         None => None,
     };
+    let metrics = match config.metrics.address {
+        Some(address) => Some(Server::bind(address).await?),
+        None => None,
+    };
     let (link, mut link_events) = Link::start(config.signaling.url.clone(), status(&config)?);
     let (changed_tx, mut changed) = watch::channel(());
     let fleet = Fleet::start(&config.camera, probe, changed_tx)?;
@@ -68,6 +75,7 @@ pub async fn run(
         telemetry_seq: 0,
         host: HostFigures::default(),
         epoch: epoch(),
+        metrics: Arc::default(),
     };
     app.publish_telemetry();
     let (stop_socket, socket_stopped) = oneshot::channel::<()>();
@@ -77,6 +85,13 @@ pub async fn run(
             let _ = socket_stopped.await;
         }))
     });
+    let (stop_metrics, metrics_stopped) = oneshot::channel::<()>();
+    if let Some(server) = metrics {
+        server.announce();
+        tokio::spawn(server.serve(app.metrics.clone(), async {
+            let _ = metrics_stopped.await;
+        }));
+    }
     let mut host_figures = watch_host();
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,8 +102,10 @@ pub async fn run(
     loop {
         tokio::select! {
             Some(event) = link_events.recv() => app.on_link(event),
-            Some(id) = ended.recv() => {
+            Some((id, reason)) = ended.recv() => {
                 app.sessions.remove(&id);
+                app.metrics.session_ended(reason);
+                app.count_sessions();
             }
             Some(request) = requests.recv() => app.fleet.answer(request),
             Some(config) = reloads.recv() => app.reload(config),
@@ -109,7 +126,7 @@ pub async fn run(
         }
     }
     // Nobody takes them any more.
-    drop((stop_socket, devices, requests));
+    drop((stop_socket, stop_metrics, devices, requests));
     if let Some(socket) = socket {
         let _ = timeout(STOPPING, socket).await;
     }
@@ -162,11 +179,12 @@ struct App {
     sessions: HashMap<SessionId, Session>,
     ice: IceUrls,
     link: Link,
-    ended: mpsc::Sender<SessionId>,
+    ended: mpsc::Sender<(SessionId, Reason)>,
     telemetry: watch::Sender<Arc<[u8]>>,
     telemetry_seq: u64,
     host: HostFigures,
     epoch: Epoch,
+    metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -175,8 +193,10 @@ impl App {
             LinkEvent::Up(welcome) => {
                 tracing::info!(peer_id = %welcome.peer_id, "registered with the broker");
                 self.ice = IceUrls::from_servers(&welcome.ice_servers);
+                self.metrics.linked.store(true, Ordering::Relaxed);
             }
             LinkEvent::Down(reason) => {
+                self.metrics.linked.store(false, Ordering::Relaxed);
                 // Sessions need no broker once they are connected.
                 tracing::warn!(sessions = self.sessions.len(), "{reason}; trying again");
             }
@@ -242,6 +262,12 @@ impl App {
             ended: self.ended.clone(),
         };
         self.sessions.insert(id, Session::start(plan));
+        self.metrics.session_started();
+        self.count_sessions();
+    }
+
+    fn count_sessions(&self) {
+        self.metrics.sessions.store(self.sessions.len() as u64, Ordering::Relaxed);
     }
 
     /// Takes another config. Sessions go on, but those with a camera whose codec is another: it was
@@ -265,21 +291,23 @@ impl App {
 
     /// What of a config can be taken while the robot runs; the rest stays as it is.
     fn reloadable(&self, config: Config) -> Config {
-        let Config { robot, signaling, control, .. } = &self.config;
+        let Config { robot, signaling, control, metrics, .. } = &self.config;
         let stays = [
             ("robot.id", config.robot != *robot),
             ("signaling.url", config.signaling != *signaling),
             ("control.socket", config.control != *control),
+            ("metrics.address", config.metrics != *metrics),
         ];
         for (key, _) in stays.into_iter().filter(|(_, differs)| *differs) {
             tracing::warn!("{key} stays as it is until the sender is started again");
         }
-        let (robot, signaling, control) = (robot.clone(), signaling.clone(), control.clone());
-        Config { robot, signaling, control, ..config }
+        let (robot, signaling) = (robot.clone(), signaling.clone());
+        Config { robot, signaling, control: control.clone(), metrics: metrics.clone(), ..config }
     }
 
     fn refuse(&self, session_id: SessionId, code: ErrorCode, details: &str) {
         tracing::info!(session = %session_id, ?code, "session refused: {details}");
+        self.metrics.session_ended(Reason::of(code));
         let error = ErrorMessage {
             details: details.to_owned(),
             code: Some(code),
@@ -291,6 +319,7 @@ impl App {
     }
 
     fn publish_telemetry(&mut self) {
+        self.metrics.set_cameras(self.fleet.metrics());
         self.telemetry_seq += 1;
         let message = RobotMessage::Telemetry(Telemetry {
             seq: self.telemetry_seq,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rovercast_metrics::address::Address;
 use rovercast_peer::link::check_url;
 use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::{CameraId, RobotId};
@@ -32,6 +33,9 @@ pub struct Config {
     /// How programs on the robot may change its cameras.
     #[serde(default)]
     pub control: ControlConfig,
+    /// Its figures for Prometheus.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
     /// Its cameras: 1 to 64.
     #[serde(default)]
     pub camera: Vec<CameraConfig>,
@@ -83,6 +87,15 @@ impl Default for SessionsConfig {
 pub struct ControlConfig {
     /// A Unix socket that answers HTTP, for whoever runs the sender alone; none where left out.
     pub socket: Option<PathBuf>,
+}
+
+/// Figures for Prometheus.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Where they can be had, as `/metrics`: a port for this computer alone, or an address with a
+    /// port; nowhere where left out.
+    pub address: Option<Address>,
 }
 
 /// One camera.
@@ -297,6 +310,7 @@ mod tests {
         assert_eq!(config.signaling, SignalingConfig::default());
         assert_eq!(config.sessions, SessionsConfig::default());
         assert_eq!(config.control, ControlConfig::default());
+        assert_eq!(config.metrics, MetricsConfig::default());
         let [camera] = &config.camera[..] else { panic!("{} cameras", config.camera.len()) };
         let CameraConfig { id, label, source, .. } = camera.clone();
         let smallest = Config::parse("s.toml", SMALLEST).unwrap().camera.remove(0);
@@ -307,8 +321,10 @@ mod tests {
     fn the_reference_config_shows_everything() {
         // What it shows as examples is right, too.
         let examples = REFERENCE.replace("\n#: ", "\n");
-        let Config { robot: RobotConfig { id: _ }, signaling, sessions, control, camera } =
+        let Config { robot: RobotConfig { id: _ }, signaling, sessions, control, metrics, camera } =
             Config::parse("sender.toml", &examples).unwrap();
+        let MetricsConfig { address } = metrics;
+        assert!(address.is_some());
         let (SignalingConfig { url: _ }, ControlConfig { socket }) = (signaling, control);
         let SessionsConfig { max: _, control_cameras: _, playout_delay: _ } = sessions;
         assert!(socket.is_some());
@@ -395,6 +411,16 @@ mod tests {
                 .lines()
                 .any(|l| l.starts_with(&format!("s.toml:{line}: ")) && l.contains(what));
             assert!(found, "line {line}, {what} in\n{said}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_for_metrics_is_refused() {
+        for address in ["\"here\"", "\"localhost:9464\"", "9464", "\"70000\""] {
+            let text = SMALLEST
+                .replace("[[camera]]", &format!("[metrics]\naddress = {address}\n[[camera]]"));
+            let said = problems(&text);
+            assert!(said.starts_with("s.toml:4: ") && said.contains("address"), "{said}");
         }
     }
 

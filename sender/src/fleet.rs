@@ -15,6 +15,7 @@ use crate::camera::snapshot;
 use crate::camera::task::Camera;
 use crate::config::{CameraConfig, Source};
 use crate::control::{Answer, Reply, Request, What, refused};
+use crate::metrics;
 use crate::session::media::Feed;
 use crate::session::task::SessionCamera;
 use crate::telemetry::Meter;
@@ -142,6 +143,15 @@ impl Fleet {
     /// The figures of all cameras: their states now, their rates as last read.
     pub fn figures(&self) -> Vec<CameraFigures> {
         self.cameras.iter().map(|(camera, meter)| meter.figures(camera)).collect()
+    }
+
+    /// The same with what flowed through them so far.
+    pub fn metrics(&self) -> Vec<metrics::Camera> {
+        let all = self.cameras.iter().map(|(camera, meter)| metrics::Camera {
+            figures: meter.figures(camera),
+            counters: camera.counters.clone(),
+        });
+        all.collect()
     }
 
     /// Answers a request; the answer may come later.

@@ -6,6 +6,7 @@ pub mod camera;
 pub mod config;
 pub mod control;
 pub mod fleet;
+pub mod metrics;
 pub mod session;
 pub mod telemetry;
 pub mod tools;

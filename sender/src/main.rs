@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use rovercast_metrics::address::Address;
 use rovercast_peer::link::check_url;
 use rovercast_sender::camera::probe::trial::{self, Trial, Verdict};
 use rovercast_sender::camera::probe::{self, Probe, cache};
@@ -31,6 +32,10 @@ struct Arguments {
     /// The broker's WebSocket, in place of `signaling.url` of the config.
     #[arg(long, value_name = "URL", conflicts_with = "serve", value_parser = check_url)]
     url: Option<String>,
+    /// Where Prometheus gets figures: a port for this computer alone, or an address with a port, in
+    /// place of `metrics.address` of the config.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<Address>,
     /// What to log: error, warn, info, debug or trace, or a filter such as `rovercast_sender=debug`.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -155,7 +160,7 @@ fn stream(arguments: Arguments) -> ExitCode {
 }
 
 fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { config: file, serve, mut url, .. } = arguments;
+    let Arguments { config: file, serve, mut url, metrics, .. } = arguments;
     rovercast_peer::start::start()?;
     let (stop_tx, stop) = watch::channel(false);
     let stop_on_signal = stop_tx.clone();
@@ -181,13 +186,15 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
         }
         let (reloads_tx, reloads) = mpsc::channel(1);
         let hangups = signal(SignalKind::hangup()).context("cannot listen to SIGHUP")?;
-        tokio::spawn(reload(file, url.clone(), hangups, reloads_tx));
+        let over = Flags { url, metrics };
+        let config = over.applied(config);
+        tokio::spawn(reload(file, over, hangups, reloads_tx));
         let mut terminated = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
         tokio::spawn(async move {
             terminated.recv().await;
             stop_on_signal.send_replace(true);
         });
-        app::run(at(url.as_deref(), config), probe()?, reloads, stopped(stop)).await?;
+        app::run(config, probe()?, reloads, stopped(stop)).await?;
         if let Some(broker) = broker {
             broker.await?;
         }
@@ -207,28 +214,31 @@ fn probe() -> anyhow::Result<Probe> {
 }
 
 /// Reads the config again whenever asked to. One that is wrong changes nothing.
-async fn reload(
-    file: PathBuf,
-    url: Option<String>,
-    mut hangups: Signal,
-    reloads: mpsc::Sender<Config>,
-) {
+async fn reload(file: PathBuf, over: Flags, mut hangups: Signal, reloads: mpsc::Sender<Config>) {
     while hangups.recv().await.is_some() {
         match Config::load(&file) {
             Ok(config) => {
-                let _ = reloads.send(at(url.as_deref(), config)).await;
+                let _ = reloads.send(over.applied(config)).await;
             }
             Err(error) => tracing::error!("the config stays as it was:\n{error:#}"),
         }
     }
 }
 
-/// The same with this broker, if there is one, in place of its own.
-fn at(url: Option<&str>, mut config: Config) -> Config {
-    if let Some(url) = url {
-        url.clone_into(&mut config.signaling.url);
+/// What the command line says in place of the config.
+struct Flags {
+    url: Option<String>,
+    metrics: Option<Address>,
+}
+
+impl Flags {
+    fn applied(&self, mut config: Config) -> Config {
+        if let Some(url) = &self.url {
+            config.signaling.url.clone_from(url);
+        }
+        config.metrics.address = self.metrics.or(config.metrics.address);
+        config
     }
-    config
 }
 
 /// Where to reach a server on this host that may listen on every address.

@@ -309,6 +309,7 @@ pub(crate) mod tests {
             fps: 30.0,
             bitrate_kbps: 1920,
             packets_lost,
+            packets_recovered: 0,
             frames_decoded: 90,
             frames_dropped: 0,
             jitter_buffer_ms: 100,

@@ -31,7 +31,7 @@ use serde::Deserialize;
 pub use board::{Face, Note, Recording};
 pub use screen::Window;
 pub use verdict::Way;
-pub use wall::Wall;
+pub use wall::{OnPresented, Wall};
 
 /// How the window is to be.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

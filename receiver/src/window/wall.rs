@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rovercast_peer::start::now_us;
 use rovercast_protocol::ids::CameraId;
 
-use crate::meter::Meter;
 use crate::report::Report;
 use crate::window::board::{Board, Face, Note, Recording};
 use crate::window::verdict::Way;
@@ -20,6 +19,10 @@ pub(crate) struct Picture {
     pub(crate) arrived_us: i64,
 }
 
+/// Told of a picture that has reached the screen, on the window's thread: its presentation time in
+/// nanoseconds, and when it was there, in microseconds of the shared clock.
+pub type OnPresented = Arc<dyn Fn(u64, i64) + Send + Sync>;
+
 /// A handle to the window. Clones are of the same window.
 #[derive(Clone)]
 pub struct Wall(Arc<Shared>);
@@ -28,8 +31,8 @@ struct Shared {
     /// The newest picture of each camera that was not drawn yet: one slot each, the newest wins.
     pictures: Mutex<BTreeMap<CameraId, Picture>>,
     board: Mutex<Board>,
-    /// Of the cameras shown: told when their pictures are on the screen.
-    meters: Mutex<BTreeMap<CameraId, Arc<Meter>>>,
+    /// By camera.
+    on_presented: Mutex<BTreeMap<CameraId, OnPresented>>,
     /// Whether the window knows that there is something new.
     woken: AtomicBool,
     closed: AtomicBool,
@@ -49,7 +52,7 @@ impl Wall {
         Self(Arc::new(Shared {
             pictures: Mutex::default(),
             board: Mutex::default(),
-            meters: Mutex::default(),
+            on_presented: Mutex::default(),
             woken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             wake: Box::new(wake),
@@ -95,9 +98,9 @@ impl Wall {
         lock(&self.0.board).robot_ahead_us = ahead_us;
     }
 
-    /// Has the meter of a camera told when its pictures are on the screen.
-    pub fn measure(&self, camera: &CameraId, meter: &Arc<Meter>) {
-        lock(&self.0.meters).insert(camera.clone(), meter.clone());
+    /// Has this called for every picture of a camera that is on the screen.
+    pub fn on_presented(&self, camera: &CameraId, call: OnPresented) {
+        lock(&self.0.on_presented).insert(camera.clone(), call);
     }
 
     /// Shows that a recording goes on, or that none does.
@@ -128,8 +131,8 @@ impl Wall {
 
     /// A picture of this camera is on the screen.
     pub(crate) fn presented(&self, camera: &CameraId, pts: u64, at_us: i64) {
-        if let Some(meter) = lock(&self.0.meters).get(camera) {
-            meter.presented(pts, at_us);
+        if let Some(call) = lock(&self.0.on_presented).get(camera) {
+            call(pts, at_us);
         }
     }
 

@@ -22,6 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::camera::task::{Claim, Status};
 use crate::control::Request;
+use crate::metrics::Reason;
 use crate::session::desk::Desk;
 use crate::session::media::{Feed, SentTrack};
 use crate::session::policy::{LOOK_EVERY, Liveness};
@@ -83,8 +84,8 @@ pub struct SessionPlan {
     pub requests: mpsc::Sender<Request>,
     /// The way to the viewer.
     pub link: Link,
-    /// Told when the session has ended and everything of it is freed.
-    pub ended: mpsc::Sender<SessionId>,
+    /// Told when the session has ended and everything of it is freed, and why it has.
+    pub ended: mpsc::Sender<(SessionId, Reason)>,
 }
 
 impl Session {
@@ -138,6 +139,16 @@ enum End {
     Gone(&'static str),
     /// Something is wrong; the viewer is told.
     Failed(ErrorCode, String),
+}
+
+impl End {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Asked => Reason::Asked,
+            Self::Gone(_) => Reason::Gone,
+            Self::Failed(code, _) => Reason::of(*code),
+        }
+    }
 }
 
 impl From<ConnectionError> for End {
@@ -195,14 +206,14 @@ async fn run(
             };
             say_end(&link, &id, &end);
             live.close().await;
-            let _ = ended.send(id).await;
+            let _ = ended.send((id, end.reason())).await;
             return;
         }
         Ok(Err(error)) => error.into(),
         Err(error) => End::Failed(ErrorCode::Internal, error.to_string()),
     };
     say_end(&link, &id, &end);
-    let _ = ended.send(id).await;
+    let _ = ended.send((id, end.reason())).await;
 }
 
 fn say_end(link: &Link, id: &SessionId, end: &End) {

@@ -80,16 +80,18 @@ fn show(way: &str, count: usize, width: u32, height: u32) -> anyhow::Result<()> 
         (0..count).map(|n| format!("camera-{n}").parse()).collect::<Result<Vec<CameraId>, _>>()?;
     let given = Arc::new(Mutex::new(BTreeMap::<(CameraId, u64), i64>::new()));
     let lags = Arc::new(Mutex::new(Vec::new()));
-    let (gave, lagged) = (given.clone(), lags.clone());
-    let on_presented = move |camera: &CameraId, pts: u64, at_us: i64| {
-        let gave = gave.lock().ok().and_then(|mut gave| gave.remove(&(camera.clone(), pts)));
-        if let (Some(gave), Ok(mut lags)) = (gave, lagged.lock()) {
-            lags.push((at_us - gave) as f64 / 1000.0);
-        }
-    };
     let settings = WindowSettings { renderer: Renderer::Software, ..WindowSettings::default() };
-    let (mut window, wall, _commands) =
-        Window::open("rover".parse()?, settings, Some(Arc::new(on_presented)))?;
+    let (mut window, wall, _commands) = Window::open("rover".parse()?, settings)?;
+    for camera in &cameras {
+        let (of, gave, lagged) = (camera.clone(), given.clone(), lags.clone());
+        let on_presented = move |pts: u64, at_us: i64| {
+            let gave = gave.lock().ok().and_then(|mut gave| gave.remove(&(of.clone(), pts)));
+            if let (Some(gave), Ok(mut lags)) = (gave, lagged.lock()) {
+                lags.push((at_us - gave) as f64 / 1000.0);
+            }
+        };
+        wall.on_presented(camera, Arc::new(on_presented));
+    }
     let _pipelines = cameras
         .iter()
         .map(|camera| {

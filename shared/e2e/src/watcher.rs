@@ -11,7 +11,7 @@ use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::pixelclock::{Luma, Reading};
 use rovercast_receiver::app::{self, Settings};
 use rovercast_receiver::output::Output;
-use rovercast_receiver::report::{Report, Reports};
+use rovercast_receiver::report::{CameraReport, Report, Reports};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -56,6 +56,7 @@ pub struct Watcher {
     pub started: Instant,
     pictures: mpsc::Receiver<Picture>,
     signals: mpsc::Receiver<(i64, Signal)>,
+    figures: mpsc::Receiver<CameraReport>,
     stop: watch::Sender<bool>,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -78,13 +79,13 @@ impl Watcher {
             )
         };
         let (stop, mut stopped) = watch::channel(false);
-        let (reports, signals) = signals();
+        let (reports, signals, figures) = reports();
         let started = Instant::now();
         let (_, recording) = watch::channel(false);
         let task = tokio::spawn(app::run(settings, reports, recording, async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
-        Ok(Self { started, pictures, signals, stop, task })
+        Ok(Self { started, pictures, signals, figures, stop, task })
     }
 
     /// The next picture of any camera.
@@ -123,6 +124,15 @@ impl Watcher {
         }
     }
 
+    /// The next figures of any camera, of one second.
+    pub async fn figures(&mut self) -> anyhow::Result<CameraReport> {
+        match timeout(PATIENCE, self.figures.recv()).await {
+            Ok(Some(report)) => Ok(report),
+            Ok(None) => bail!("the receiver has ended"),
+            Err(_) => bail!("no figures within {} s", PATIENCE.as_secs()),
+        }
+    }
+
     /// Forgets the pictures that wait.
     pub fn skip_waiting(&mut self) {
         while self.pictures.try_recv().is_ok() {}
@@ -135,18 +145,23 @@ impl Watcher {
     }
 }
 
-/// Where a receiver's reports go, and what comes of those about signals.
-fn signals() -> (Reports, mpsc::Receiver<(i64, Signal)>) {
+/// Where a receiver's reports go, and what comes of those about signals and of cameras' figures.
+fn reports() -> (Reports, mpsc::Receiver<(i64, Signal)>, mpsc::Receiver<CameraReport>) {
     let (signals_tx, signals) = mpsc::channel(BACKLOG);
+    let (figures_tx, figures) = mpsc::channel(BACKLOG);
     let on_report = move |report: &Report| {
         let signal = match report {
             Report::SignalLost { signal, .. } => Signal::Lost(signal.clone()),
             Report::SignalRestored { signal, .. } => Signal::Restored(signal.clone()),
-            Report::Camera(_) | Report::Telemetry { .. } => return,
+            Report::Camera(report) => {
+                let _ = figures_tx.try_send(report.clone());
+                return;
+            }
+            Report::Telemetry { .. } => return,
         };
         let _ = signals_tx.try_send((now_us(), signal));
     };
-    (Reports::none().and(Arc::new(on_report)), signals)
+    (Reports::none().and(Arc::new(on_report)), signals, figures)
 }
 
 /// Looks at a decoded picture.

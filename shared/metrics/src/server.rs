@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,12 @@ impl Server {
         })?;
         let address = listener.local_addr()?;
         Ok(Self(listener, address))
+    }
+
+    /// Says where it listens: a line on standard error, `metrics on http://ADDRESS/metrics`.
+    pub fn announce(&self) {
+        // Whoever waits for the line may have gone already.
+        let _ = writeln!(std::io::stderr(), "metrics on http://{}/metrics", self.1);
     }
 
     /// Where it listens, with the port that the system chose for port 0.

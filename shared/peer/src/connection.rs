@@ -218,7 +218,10 @@ impl Connection {
         let description = Description::parse(text)?;
         self.set_state(gst::State::Playing).await?;
         self.set_remote(WebRTCSDPType::Offer, description).await?;
-        let answer = self.create("create-answer", "answer").await?;
+        let mut answer = self.create("create-answer", "answer").await?;
+        if let Some(offer) = &self.remote {
+            negotiation::accept_extensions(answer.sdp_mut(), &offer.sections);
+        }
         let text = answer.sdp().as_text()?;
         self.describe("set-local-description", &answer).await?;
         Ok(text)

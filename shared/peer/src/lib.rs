@@ -2,6 +2,7 @@
 //! connection. It does the IO and decides nothing.
 
 pub mod addresses;
+pub mod arrival;
 pub mod channel;
 pub mod connection;
 pub mod fingerprint;

@@ -3,6 +3,7 @@
 
 use gst_sdp::{SDPAttribute, SDPMediaRef, SDPMessage, SDPMessageRef};
 use rovercast_protocol::codec::Codec;
+use rovercast_protocol::frame_times::{CAPTURE_TIME, STAGES};
 use rovercast_protocol::ids::CameraId;
 
 use crate::fingerprint::Fingerprint;
@@ -222,6 +223,23 @@ pub fn label_tracks(message: &mut SDPMessageRef, cameras: &[CameraId]) {
     }
 }
 
+/// The header extensions that our receivers read.
+const READ_EXTENSIONS: [&str; 2] = [CAPTURE_TIME, STAGES];
+
+/// Writes into an answer which of the offered header extensions are taken: webrtcbin up to 1.22 takes
+/// none by itself.
+pub fn accept_extensions(answer: &mut SDPMessageRef, offered: &[Section]) {
+    for (media, offered) in answer.medias_mut().zip(offered) {
+        let taken: Vec<Extension> = media.attributes().filter_map(extension).collect();
+        for uri in READ_EXTENSIONS {
+            let id = offered.extension(uri).filter(|_| media.port() != 0);
+            if let Some(id) = id.filter(|_| taken.iter().all(|taken| taken.uri != uri)) {
+                media.add_attribute("extmap", Some(&format!("{id} {uri}")));
+            }
+        }
+    }
+}
+
 /// Checks a trickled candidate (RFC 8839, section 5.1): webrtcbin logs what it cannot parse, but
 /// the peer should hear of it.
 pub fn check_candidate(text: &str) -> Result<(), Refused> {
@@ -296,6 +314,25 @@ mod tests {
         let section = Description::parse(&text).unwrap().sections.remove(0);
         assert_eq!((section.extension("urn:a"), section.extension("urn:b")), (Some(3), Some(4)));
         assert_eq!(section.extensions.len(), 2, "{section:?}");
+    }
+
+    #[test]
+    fn answers_take_the_extensions_that_are_read() {
+        gst::init().unwrap();
+        let answered = |offered: &str, answer: &str| {
+            let offer = Description::parse(&(whole() + offered)).unwrap();
+            let mut message = SDPMessage::parse_buffer((whole() + answer).as_bytes()).unwrap();
+            accept_extensions(&mut message, &offer.sections);
+            Description::parse(&message.as_text().unwrap()).unwrap().sections[0].extensions.clone()
+        };
+        let extmap = |id: u8, uri: &str| format!("a=extmap:{id} {uri}\r\n");
+        let offered = extmap(9, STAGES) + &extmap(4, CAPTURE_TIME) + &extmap(5, "urn:other");
+        let both =
+            [(4, CAPTURE_TIME), (9, STAGES)].map(|(id, uri)| Extension { id, uri: uri.to_owned() });
+        assert_eq!(answered(&offered, ""), both);
+        assert_eq!(answered(&offered, &extmap(4, CAPTURE_TIME)), both, "what is there stays");
+        assert_eq!(answered("", ""), []);
+        assert_eq!(answered(&extmap(5, "urn:other"), ""), []);
     }
 
     #[test]

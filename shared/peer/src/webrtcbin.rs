@@ -9,6 +9,7 @@ use rovercast_protocol::signaling::Candidate;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::arrival;
 use crate::channel::{Channel, Inlet};
 use crate::connection::ConnectionError;
 use crate::ice::IceUrls;
@@ -145,6 +146,7 @@ pub(crate) fn post_events(
                 if let (Ok(buffer), Ok(ssrc)) =
                     (values[1].get::<gst::Element>(), values[3].get::<u32>())
                 {
+                    arrival::note(&buffer);
                     // The first picture does not wait to see whether packets come in order.
                     buffer.set_property("faststart-min-packets", 1u32);
                     // Else it guesses when the next packet is due, and after a pause of the camera
