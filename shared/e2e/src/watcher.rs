@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use gst_video::VideoFrameExt;
 use rovercast_peer::start::now_us;
 use rovercast_protocol::control::{SignalLost, SignalRestored};
@@ -90,11 +90,13 @@ impl Watcher {
 
     /// The next picture of any camera.
     pub async fn next(&mut self) -> anyhow::Result<Picture> {
-        match timeout(PATIENCE, self.pictures.recv()).await {
-            Ok(Some(picture)) => Ok(picture),
-            Ok(None) => bail!("the receiver has ended"),
-            Err(_) => bail!("no picture within {} s", PATIENCE.as_secs()),
-        }
+        let no_picture = || format!("no picture within {} s", PATIENCE.as_secs());
+        timeout(PATIENCE, self.whenever()).await.with_context(no_picture)?
+    }
+
+    /// The next picture of any camera, for however long there is none.
+    pub async fn whenever(&mut self) -> anyhow::Result<Picture> {
+        self.pictures.recv().await.context("the receiver has ended")
     }
 
     /// The next pictures, until `done` says so of one.
