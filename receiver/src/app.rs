@@ -24,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::decode::DecodeSettings;
 use crate::errand::Errand;
 use crate::output::Output;
+use crate::playout;
 use crate::policy::{Action, Slot, Watch};
 use crate::record::{self, State};
 use crate::recording::Recordings;
@@ -62,17 +63,17 @@ pub struct Settings {
     pub decode: DecodeSettings,
     /// How to record, when that is wanted.
     pub record: record::Settings,
-    /// The longest that a missing packet is waited for.
-    pub jitter_buffer: Duration,
+    /// How missing packets are waited for.
+    pub playout: playout::Settings,
 }
 
 impl Settings {
     /// All cameras of a robot, with the defaults of everything else.
     pub fn new(url: String, robot: RobotId, output: Output) -> Self {
         let decode = DecodeSettings::default();
-        let jitter_buffer = Duration::from_millis(100);
+        let playout = playout::Settings::default();
         let record = record::Settings::default();
-        Self { url, robot, cameras: Vec::new(), output, decode, record, jitter_buffer }
+        Self { url, robot, cameras: Vec::new(), output, decode, record, playout }
     }
 }
 
@@ -206,13 +207,18 @@ struct App {
 impl App {
     /// Tells the policy what has come by each session, and does what it says.
     fn look(&mut self) {
-        let at = now().into();
+        let at: Duration = now().into();
         for (slot, session) in self.sessions.iter() {
             if let Some(heard) = session.heard() {
                 self.watch.heard(slot, heard);
             }
             if slot == Slot::Pending && session.turn.shows() {
                 self.watch.pending_shows();
+            }
+        }
+        for slot in [Slot::Current, Slot::Pending] {
+            if let Some(session) = self.sessions.get_mut(slot) {
+                session.look(at, &self.settings.playout);
             }
         }
         for camera in self.views.free_stuck() {

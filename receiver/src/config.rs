@@ -7,6 +7,7 @@ use rovercast_protocol::settings::{self, InvalidSettings, Problem};
 use serde::Deserialize;
 
 use crate::decode::DecodeSettings;
+use crate::playout;
 use crate::record;
 use crate::window::WindowSettings;
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub sink: String,
     /// The window.
     pub window: WindowSettings,
+    /// How missing packets are waited for.
+    pub playout: playout::Settings,
     /// Recordings.
     pub record: record::Settings,
     /// Figures for Prometheus.
@@ -48,6 +51,7 @@ impl Default for Config {
             cameras: Vec::new(),
             sink: "window".to_owned(),
             window: WindowSettings::default(),
+            playout: playout::Settings::default(),
             record: record::Settings::default(),
             metrics: MetricsConfig::default(),
             decode: DecodeSettings::default(),
@@ -71,7 +75,8 @@ impl Config {
         let url = url.map(|error| Problem::value("url", error));
         let window = self.window.check().err().map(|error| Problem::value("window", error));
         let record = self.record.check().err().map(|error| Problem::value("record", error));
-        url.into_iter().chain(window).chain(record).collect()
+        let playout = self.playout.check().err().map(|error| Problem::value("playout", error));
+        url.into_iter().chain(window).chain(playout).chain(record).collect()
     }
 }
 
@@ -86,5 +91,17 @@ mod tests {
         assert_eq!(Config::parse("receiver.toml", REFERENCE).unwrap(), Config::default());
         // What it shows as examples is right, too.
         Config::parse("receiver.toml", &REFERENCE.replace("\n#: ", "\n")).unwrap();
+        for (bad, key) in [
+            ("url = \"http://x\"", "url"),
+            ("[window]\nstale_ms = 1", "window: stale_ms"),
+            ("[playout]\nmax_ms = 2001", "playout: max_ms"),
+            ("[playout]\nmin_ms = 300", "playout: min_ms"),
+            ("[record]\nsplit_s = 0", "record: split_s"),
+            ("[decode]\nprefer = [\"x\"]", "prefer"),
+            ("[metrics]\naddress = \"x\"", "address"),
+        ] {
+            let said = Config::parse("r.toml", bad).unwrap_err().to_string();
+            assert!(said.contains(key), "{said}");
+        }
     }
 }

@@ -13,4 +13,4 @@ pub use choice::{DecodeSettings, DecoderName};
 pub use decoding::Decoders;
 pub(crate) use decoding::Decoding;
 pub(crate) use silence::Silence;
-pub use table::{DEPAYLOADER_PROPERTIES, way};
+pub use table::way;

@@ -49,6 +49,10 @@ struct Arguments {
     /// Has the robot take a JPEG of what the one --camera sees, writes it to FILE, shows nothing.
     #[arg(long, value_name = "FILE", requires = "cameras", conflicts_with = "stats")]
     snapshot: Option<PathBuf>,
+    /// The longest that a missing packet is waited for, in milliseconds: 0 to 2000 [default: 200].
+    /// Pictures whose packets are all there never wait.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=2000))]
+    jitter_buffer_ms: Option<u32>,
     /// Records from the start, into this folder.
     #[arg(long, value_name = "DIR", conflicts_with = "snapshot")]
     record: Option<PathBuf>,
@@ -112,6 +116,8 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
     over(&mut config.url, &arguments.url);
     over(&mut config.sink, &arguments.sink);
     config.metrics.address = arguments.metrics.or(config.metrics.address);
+    over(&mut config.playout.max_ms, &arguments.jitter_buffer_ms);
+    config.playout.min_ms = config.playout.min_ms.min(config.playout.max_ms);
     over(&mut config.record.directory, &arguments.record);
     over(&mut config.record.format, &arguments.record_format);
     config.robot = arguments.robot.clone().or(config.robot);
@@ -161,6 +167,7 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
         cameras: config.cameras,
         decode: config.decode,
         record: config.record,
+        playout: config.playout,
         ..Settings::new(config.url, robot, output)
     };
     let receiving = runtime.spawn(async move {

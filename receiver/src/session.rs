@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use gst::glib;
@@ -19,10 +19,13 @@ use rovercast_protocol::signaling::Candidate;
 use rovercast_protocol::telemetry::{Clock, Ping, RobotMessage, ViewerMessage};
 
 use crate::decode;
+use crate::jitter_buffer;
 use crate::meter::Meter;
 use crate::packets::{self, Notes};
+use crate::playout::{self, Playout};
 use crate::turns::Turn;
 use crate::view::Entrance;
+use crate::whole::{WholePictures, only_whole_pictures};
 
 /// Jitter buffers that are followed: tracks, their retransmissions, and some to spare. What a
 /// peer makes up beyond that is not followed.
@@ -49,6 +52,7 @@ pub struct Session {
     /// What the robot told last of its clock.
     told: Option<Clock>,
     heard_us: Arc<AtomicI64>,
+    rtt_us: Arc<AtomicU32>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,7 @@ struct ReceivedTrack {
     camera: CameraId,
     mid: String,
     notes: Notes,
+    playout: Option<Playout>,
 }
 
 /// What the network did to one camera in this session.
@@ -84,6 +89,7 @@ impl Session {
             clock: OffsetEstimator::default(),
             told: None,
             heard_us: Arc::new(AtomicI64::new(0)),
+            rtt_us: Arc::default(),
         }
     }
 
@@ -113,7 +119,25 @@ impl Session {
     /// Follows the jitter buffer of an SSRC.
     pub fn jitter_buffer(&mut self, ssrc: u32, element: glib::WeakRef<gst::Element>) {
         if self.jitter_buffers.len() < MAX_JITTER_BUFFERS {
+            if let Some(buffer) = element.upgrade() {
+                jitter_buffer::prepare(&buffer);
+            }
             self.jitter_buffers.insert(ssrc, element);
+        }
+    }
+
+    /// Looks how long missing packets are to be waited for; to be called some times a second.
+    pub fn look(&mut self, now: Duration, settings: &playout::Settings) {
+        let ping_rtt_us = self.offset().map(|offset| offset.rtt_us.unsigned_abs());
+        let rtt_us = u32::try_from(ping_rtt_us.unwrap_or(0)).unwrap_or(u32::MAX);
+        self.rtt_us.store(rtt_us, Ordering::Relaxed);
+        for track in &mut self.tracks {
+            let ssrc = track.notes.ssrc.load(Ordering::Relaxed);
+            let buffer = self.jitter_buffers.get(&ssrc).and_then(glib::WeakRef::upgrade);
+            let Some(buffer) = buffer else { continue };
+            let counts = jitter_buffer::counts(&buffer, ping_rtt_us.map(Duration::from_micros));
+            let playout = track.playout.get_or_insert_with(|| Playout::new(settings.clone()));
+            jitter_buffer::set_waiting(&buffer, &playout.look(now, &counts));
         }
     }
 
@@ -178,18 +202,14 @@ impl Session {
     ) -> Result<(), ConnectionError> {
         let way = decode::way(codec);
         let depayloader = gst::ElementFactory::make(way.depayloader).build()?;
-        for name in decode::DEPAYLOADER_PROPERTIES {
-            if depayloader.find_property(name).is_some() {
-                depayloader.set_property(name, true);
-            }
-        }
         let appsink = gst_app::AppSink::builder()
             .caps(&gst::Caps::from_str(way.access_units)?)
             .sync(false)
             .async_(false)
             .max_buffers(1)
             .build();
-        enter(&appsink, entrance, meter.clone());
+        let whole = WholePictures::default();
+        enter(&appsink, entrance, meter.clone(), whole.clone());
         let pipeline = self.connection.pipeline();
         pipeline.add_many([&depayloader, appsink.upcast_ref()])?;
         depayloader.link(&appsink)?;
@@ -200,9 +220,10 @@ impl Session {
             .ok_or_else(|| ConnectionError::Gst("the depayloader has no sink pad".to_owned()))?;
         let notes = Notes { heard_us: self.heard_us.clone(), ..Notes::default() };
         packets::note(&track.pad, &track.section, notes.clone(), meter.clone());
+        only_whole_pictures(&track.pad, &sink, codec, whole, self.rtt_us.clone());
         track.pad.link(&sink).map_err(|error| ConnectionError::Gst(error.to_string()))?;
         let mid = track.section.mid.clone();
-        self.tracks.push(ReceivedTrack { camera, mid, notes });
+        self.tracks.push(ReceivedTrack { camera, mid, notes, playout: None });
         self.set_clocks();
         track.release();
         Ok(())
@@ -230,22 +251,27 @@ impl Session {
             .and_then(|track| self.jitter_buffers.get(&track.notes.ssrc.load(Ordering::Relaxed)))
             .and_then(glib::WeakRef::upgrade);
         let Some(buffer) = buffer else { return NetworkFigures::default() };
-        let stats = buffer.property::<gst::Structure>("stats");
+        let counts = jitter_buffer::counts(&buffer, None);
         NetworkFigures {
-            packets_lost: stats.get("num-lost").unwrap_or(0),
-            packets_recovered: stats.get("rtx-success-count").unwrap_or(0),
+            packets_lost: counts.lost,
+            packets_recovered: counts.recovered,
             jitter_buffer_ms: buffer.property("latency"),
-            jitter_ms: stats.get::<u64>("avg-jitter").unwrap_or(0) as f64 / 1e6,
+            jitter_ms: counts.jitter.as_secs_f64() * 1e3,
         }
     }
 }
 
-fn enter(appsink: &gst_app::AppSink, entrance: Entrance, meter: Arc<Meter>) {
+fn enter(appsink: &gst_app::AppSink, entrance: Entrance, meter: Arc<Meter>, whole: WholePictures) {
     let mut entrance = entrance;
     let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-        if let Some(pts) = sample.buffer().and_then(|unit| unit.pts()) {
-            meter.delivered(pts.nseconds(), now_us());
+        if let Some(unit) = sample.buffer() {
+            if let Some(pts) = unit.pts() {
+                meter.delivered(pts.nseconds(), now_us());
+            }
+            if !unit.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                whole.has_key_frame();
+            }
         }
         if !entrance.push(&sample)
             && let Some(pad) = sink.static_pad("sink")

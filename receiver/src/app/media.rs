@@ -132,7 +132,7 @@ impl App {
         else {
             return;
         };
-        let entrance = view.entrance(self.settings.jitter_buffer, session.turn.clone());
+        let entrance = view.entrance(self.settings.playout.longest(), session.turn.clone());
         if let Err(error) = session.attach(track, codec, camera, entrance, view.meter()) {
             self.fail(slot, &error);
         }

@@ -132,10 +132,8 @@ impl App {
             // An attempt that was given up before it was answered.
             return self.say_end(id);
         }
-        let settings = ConnectionSettings {
-            ice: self.ice.clone(),
-            jitter_buffer: self.settings.jitter_buffer,
-        };
+        let jitter_buffer = self.settings.playout.longest();
+        let settings = ConnectionSettings { ice: self.ice.clone(), jitter_buffer };
         let name = id.to_string();
         match spawn_blocking(move || Connection::new(&name, &settings)).await {
             Ok(Ok(connection)) => {

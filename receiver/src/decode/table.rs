@@ -36,10 +36,6 @@ pub struct Way {
     pub rows: &'static [Row],
 }
 
-/// What keeps a depayloader from giving out what cannot be decoded after a loss. Not all of them
-/// know it in all versions.
-pub const DEPAYLOADER_PROPERTIES: [&str; 2] = ["request-keyframe", "wait-for-keyframe"];
-
 /// The way of a codec.
 pub fn way(codec: Codec) -> &'static Way {
     match codec {

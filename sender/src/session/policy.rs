@@ -29,23 +29,31 @@ pub fn choose_cameras(
     (!chosen.is_empty()).then_some(chosen)
 }
 
-/// Key frames for one viewer are at least so far apart: each costs all viewers of the camera
-/// bitrate.
-const KEY_FRAMES_APART: Duration = Duration::from_millis(500);
+/// Key frames for one viewer are at least so far apart. Encoders make none sooner, either.
+const KEY_FRAMES_APART: Duration = Duration::from_millis(100);
+
+/// A viewer earns a key frame in this time: each costs all viewers of the camera bitrate.
+const KEY_FRAME_EARNED: Duration = Duration::from_millis(300);
+
+/// Key frames that a viewer has saved at most. On a path that loses much the first may be lost, too.
+const KEY_FRAMES_SAVED: u32 = 4;
 
 /// Which of a viewer's requests for a key frame pass.
 #[derive(Debug, Default)]
 pub struct KeyFrameRequests {
     passed: Option<Duration>,
+    /// When all that may be saved has been earned back.
+    full: Duration,
 }
 
 impl KeyFrameRequests {
     /// Whether a request at this time passes.
     pub fn passes(&mut self, now: Duration) -> bool {
-        let passes =
-            self.passed.is_none_or(|passed| now.saturating_sub(passed) >= KEY_FRAMES_APART);
+        let apart = self.passed.is_none_or(|passed| now.saturating_sub(passed) >= KEY_FRAMES_APART);
+        let full = self.full.max(now) + KEY_FRAME_EARNED;
+        let passes = apart && full - now <= KEY_FRAME_EARNED * KEY_FRAMES_SAVED;
         if passes {
-            self.passed = Some(now);
+            (self.passed, self.full) = (Some(now), full);
         }
         passes
     }
@@ -178,7 +186,13 @@ mod tests {
     #[test]
     fn one_viewer_cannot_ask_for_key_frames_all_the_time() {
         let mut requests = KeyFrameRequests::default();
-        let passed = (0..100).filter(|n| requests.passes(Duration::from_millis(n * 50))).count();
-        assert_eq!(passed, 10);
+        let mut passed = |from: u64, to: u64| -> Vec<u64> {
+            let times = (from..to).step_by(50);
+            times.filter(|&ms| requests.passes(Duration::from_millis(ms))).collect()
+        };
+        let first = passed(0, 6000);
+        assert_eq!(first[..4], [0, 100, 200, 300], "who was modest is helped at once");
+        assert_eq!(first.len(), 4 + 19, "then one is passed every 300 ms: {first:?}");
+        assert_eq!(passed(10_000, 10_350), [10_000, 10_100, 10_200, 10_300]);
     }
 }

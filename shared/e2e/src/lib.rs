@@ -3,9 +3,11 @@
 
 pub mod browser;
 pub mod control;
+pub mod detour;
 pub mod encode;
 pub mod figures;
 pub mod lab;
+pub mod lossy;
 pub mod net;
 pub mod pictures;
 pub mod quality;

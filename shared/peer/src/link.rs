@@ -34,10 +34,13 @@ const NEXT_ATTEMPT: Duration = Duration::from_millis(300);
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// How often the broker is pinged.
-const PING_EVERY: Duration = Duration::from_secs(2);
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// A broker that has not taken a message by then has stopped reading.
+const SENDING: Duration = Duration::from_secs(6);
 
 /// A broker that has said nothing for this long, not even in answer to pings, is taken for gone.
-const SILENCE: Duration = Duration::from_secs(6);
+const SILENCE: Duration = Duration::from_millis(2500);
 
 /// An address that cannot be a broker's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -218,7 +221,7 @@ impl Run {
                     let in_doubt = *self.doubtful.borrow();
                     doubted = doubted.or(Some(Instant::now())).filter(|_| in_doubt);
                     let answers = doubted.is_none_or(|since| since.elapsed() < self.retry.answer());
-                    if heard.elapsed() > SILENCE || !answers {
+                    if heard.elapsed() > SILENCE.max(2 * self.retry.answer()) || !answers {
                         return format!("the broker at {url} has gone silent");
                     }
                     if !in_doubt && pinged.elapsed() < PING_EVERY {
@@ -228,7 +231,7 @@ impl Run {
                     Message::Ping(Default::default())
                 }
             };
-            match timeout(SILENCE, socket.send(outgoing)).await {
+            match timeout(SENDING, socket.send(outgoing)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return format!("the link to the broker broke: {error}"),
                 Err(_) => return format!("the broker at {url} has stopped reading"),

@@ -20,6 +20,17 @@ const PROMISE: Duration = Duration::from_secs(5);
 /// SSRCs that one peer may make up: each costs a jitter buffer and a thread.
 const MAX_STREAMS: u32 = 256;
 
+/// From the bandwidth follows how soon after one request of a receiver the next may leave (RFC 4585,
+/// section 3.5.2: 5 % are for reports and requests). Guessed from a camera that sends little it
+/// would be half a second, which no missing packet can wait. Reports come every 5 s all the same.
+const FEEDBACK_BANDWIDTH_BPS: f64 = 100e6;
+
+/// How long packets are kept to be sent again, in milliseconds: longer than any receiver waits.
+const SENT_AGAIN_MS: u32 = 2000;
+
+/// How many of a track are kept at most: two seconds of 15 Mbit/s.
+const SENT_AGAIN_PACKETS: u32 = 4096;
+
 /// What webrtcbin said, before anything is made of it.
 #[derive(Debug)]
 pub(crate) enum Said {
@@ -133,12 +144,7 @@ pub(crate) fn post_events(
     });
 
     if let Some(bin) = webrtc.downcast_ref::<gst::Bin>() {
-        // Frames leave when they are made: nothing waits for the clock inside webrtcbin.
-        bin.connect_deep_element_added(|_, _, element| {
-            if element.factory().is_some_and(|factory| factory.name() == "clocksync") {
-                element.set_property("sync", false);
-            }
-        });
+        bin.connect_deep_element_added(|_, _, element| set_up(element));
         if let Some(rtpbin) = bin.by_name("rtpbin") {
             rtpbin.set_property("max-streams", MAX_STREAMS);
             let tx = events.clone();
@@ -169,5 +175,19 @@ pub(crate) fn post_events(
             }
             gst::BusSyncReply::Drop
         });
+    }
+}
+
+/// Sets up what webrtcbin makes for itself.
+fn set_up(element: &gst::Element) {
+    match element.factory().map(|factory| factory.name()).as_deref() {
+        // Frames leave when they are made: nothing waits for the clock inside webrtcbin.
+        Some("clocksync") => element.set_property("sync", false),
+        Some("rtpsession") => element.set_property("bandwidth", FEEDBACK_BANDWIDTH_BPS),
+        Some("rtprtxsend") => {
+            element.set_property("max-size-time", SENT_AGAIN_MS);
+            element.set_property("max-size-packets", SENT_AGAIN_PACKETS);
+        }
+        _ => {}
     }
 }
