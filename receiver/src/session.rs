@@ -49,6 +49,9 @@ pub struct Session {
     tracks: Vec<ReceivedTrack>,
     jitter_buffers: HashMap<u32, glib::WeakRef<gst::Element>>,
     clock: OffsetEstimator,
+    /// When the last ping was sent that followed no other, in microseconds of this host's clock; 0
+    /// once it is answered.
+    asked_us: AtomicI64,
     /// What the robot told last of its clock.
     told: Option<Clock>,
     heard_us: Arc<AtomicI64>,
@@ -87,6 +90,7 @@ impl Session {
             tracks: Vec::new(),
             jitter_buffers: HashMap::new(),
             clock: OffsetEstimator::default(),
+            asked_us: AtomicI64::new(0),
             told: None,
             heard_us: Arc::new(AtomicI64::new(0)),
             rtt_us: Arc::default(),
@@ -143,7 +147,13 @@ impl Session {
 
     /// Asks for the robot's clock, which also says that we are here.
     pub fn ping(&self) {
-        let ping = ViewerMessage::Ping(Ping { sent_us: now_us() });
+        let sent_us = now_us();
+        self.asked_us.store(sent_us, Ordering::Relaxed);
+        self.say_ping(sent_us);
+    }
+
+    fn say_ping(&self, sent_us: i64) {
+        let ping = ViewerMessage::Ping(Ping { sent_us });
         if let Ok(json) = serde_json::to_vec(&ping) {
             self.connection.send(Channel::Telemetry, &json);
         }
@@ -164,8 +174,11 @@ impl Session {
         match serde_json::from_slice(message).ok()? {
             RobotMessage::Pong(pong) => {
                 self.clock.exchange(pong.ping_sent_us, pong.received_us, pong.sent_us, received_us);
-                if self.clock.exchanges() < FIRST_PINGS {
-                    self.ping();
+                // One more, at once: it finds everybody awake, and takes half as long.
+                let (asked_us, relaxed) = (pong.ping_sent_us, Ordering::Relaxed);
+                let first = self.asked_us.compare_exchange(asked_us, 0, relaxed, relaxed).is_ok();
+                if first || self.clock.exchanges() < FIRST_PINGS {
+                    self.say_ping(now_us());
                 }
                 self.set_clocks();
                 None

@@ -88,6 +88,11 @@ impl StageTimes {
         Self { us: Stage::ALL.map(time), clock_error_us }
     }
 
+    /// How far those may be off that two clocks measure, in microseconds.
+    pub fn clock_error_us(&self) -> i64 {
+        self.clock_error_us
+    }
+
     /// One of them, in microseconds.
     pub fn us(&self, stage: Stage) -> Option<i64> {
         self.us[stage as usize]

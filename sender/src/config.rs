@@ -71,7 +71,7 @@ pub struct SessionsConfig {
     pub max: usize,
     /// Whether viewers may change cameras and take snapshots.
     pub control_cameras: bool,
-    /// Whether browsers are asked to show pictures as they come, whatever the page does.
+    /// Whether browsers are asked to show pictures as they come, unless the page holds them back.
     pub playout_delay: bool,
 }
 

@@ -236,7 +236,7 @@ impl Sheet<'_, '_> {
                 let stripe = self.px(36.0).max(12).unsigned_abs();
                 self.painter.hatch(picture, stripe, Color::RGBA(255, 201, 51, 110))?;
             }
-            State::Lost => self.painter.fill(picture, Color::RGBA(30, 10, 9, 232))?,
+            State::Lost => self.painter.fill(picture, Color::RGBA(30, 10, 9, 246))?,
             State::Off | State::Waiting => {
                 self.painter.fill(picture, Color { a: 215, ..GROUND })?
             }

@@ -2,9 +2,9 @@
 //! by the GPU where there is one.
 //!
 //! Pure: where things go (`layout`), what keys mean (`keys`, `desk`), what is known (`board`), what
-//! is to be thought of it (`verdict`, `figures`), what is drawn (`scene`), and text (`text`).
-//! `wall` is the handle for other threads; `screen` has the loop, `paint` and `draw` the brush,
-//! `save` writes snapshots.
+//! is to be thought of it (`verdict`, `figures`), what is drawn (`scene`), text (`text`) and how
+//! samples stand for colors (`colors`). `wall` is the handle for other threads; `screen` has the
+//! loop, `live` what happens in it; `paint`, `planes` and `draw` draw; `save` writes snapshots.
 
 pub mod board;
 pub mod colors;
@@ -13,6 +13,7 @@ mod draw;
 pub mod figures;
 pub mod keys;
 pub mod layout;
+mod live;
 mod paint;
 mod planes;
 mod save;

@@ -1,52 +1,30 @@
-//! The window itself, and the loop in which it lives, on the program's main thread. What it shows is
-//! decided elsewhere; here is when.
+//! The window itself, and the loop in which it lives, on the program's main thread. What happens in
+//! the loop is elsewhere.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use rovercast_peer::start::now_us;
-use rovercast_protocol::ids::{CameraId, RobotId};
+use rovercast_protocol::ids::RobotId;
 use sdl2::EventPump;
-use sdl2::event::{Event, EventType, WindowEvent};
-use sdl2::keyboard::{Keycode, Mod, Scancode};
-use sdl2::mouse::MouseButton;
-use sdl2::rect::Rect;
+use sdl2::event::{Event, EventType};
 use sdl2::render::{TextureCreator, WindowCanvas};
-use sdl2::video::{FullscreenType, WindowContext, WindowPos};
+use sdl2::video::WindowContext;
 use tokio::sync::mpsc;
 
-use crate::window::desk::{Deed, Desk};
-use crate::window::draw::draw;
-use crate::window::keys::{Key, Wish, wish};
-use crate::window::layout::tile_at;
+use crate::window::live::{Ends, LOOK, Live, SOFTWARE};
 use crate::window::paint::Painter;
 use crate::window::save::Saver;
-use crate::window::scene::Scene;
 use crate::window::text::Type;
-use crate::window::wall::{Picture, Wall};
+use crate::window::wall::Wall;
 use crate::window::{Renderer, WindowCommand, WindowSettings};
 
 /// Commands that may wait for the program; more are dropped, since nobody presses so fast.
 const COMMANDS: usize = 16;
 
-/// Without news it is looked this often, should news ever fail to wake the loop.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// How much the newest picture counts in the average time from the decoder to the screen.
-const NEWEST: f64 = 0.1;
-
-/// SDL's renderer that draws by the processor.
-const SOFTWARE: &str = "software";
-
 /// A window that shows one robot. It stays open while it exists; handles to it must not outlive it.
 pub struct Window {
-    robot: RobotId,
-    settings: WindowSettings,
-    wall: Wall,
-    commands: mpsc::Sender<WindowCommand>,
-    saver: Saver,
+    ends: Ends,
     canvas: Option<WindowCanvas>,
     creator: TextureCreator<WindowContext>,
     pump: EventPump,
@@ -54,7 +32,7 @@ pub struct Window {
 
 impl std::fmt::Debug for Window {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Window").field("robot", &self.robot).finish_non_exhaustive()
+        f.debug_struct("Window").field("robot", &self.ends.robot).finish_non_exhaustive()
     }
 }
 
@@ -105,51 +83,25 @@ impl Window {
         let (commands, wanted) = mpsc::channel(COMMANDS);
         let saver = Saver::start(settings.snapshots.clone(), wall.clone())?;
         let creator = canvas.texture_creator();
-        let canvas = Some(canvas);
-        let handle = wall.clone();
-        let window = Self { robot, settings, wall, commands, saver, canvas, creator, pump };
-        Ok((window, handle, wanted))
+        let ends = Ends { robot, settings, wall: wall.clone(), commands, saver };
+        Ok((Self { ends, canvas: Some(canvas), creator, pump }, wall, wanted))
     }
 
     /// Shows what comes, until the operator quits or [`Wall::close`] is called. Then it is hidden.
     pub fn run(&mut self) -> anyhow::Result<()> {
         let canvas = self.canvas.take().context("the window has ended")?;
-        let keeps = canvas.info().name == SOFTWARE;
         let painter = Painter::new(canvas, &self.creator, Type::load()?);
-        let desk = Desk { full_screen: self.settings.full_screen, ..Desk::default() };
-        let mut live = Live {
-            robot: &self.robot,
-            settings: &self.settings,
-            wall: &self.wall,
-            commands: &self.commands,
-            saver: &self.saver,
-            painter,
-            desk,
-            shown: BTreeMap::new(),
-            withheld: BTreeMap::new(),
-            scene: None,
-            before_click: None,
-            minimized: false,
-            keeps,
-            repeating: false,
-            windowed: None,
-            complaint: String::new(),
-            quit: false,
-        };
-        if live.desk.full_screen {
-            live.change_screen();
-        }
+        let mut live = Live::new(&self.ends, painter);
         let mut wait = Duration::ZERO;
-        while !live.quit && !live.wall.is_closed() {
+        while !live.is_over() {
             let wait_ms = wait.as_micros().div_ceil(1000).min(LOOK.as_millis());
             let first = self.pump.wait_event_timeout(u32::try_from(wait_ms).unwrap_or(0));
             for event in first.into_iter().chain(self.pump.poll_iter()) {
                 live.on_event(&event);
             }
-            live.wall.awake();
             wait = live.refresh();
         }
-        live.painter.canvas().window_mut().hide();
+        live.hide();
         Ok(())
     }
 }
@@ -182,299 +134,4 @@ fn no_display(error: String) -> anyhow::Error {
         "no window can be opened: {error}. Set DISPLAY or WAYLAND_DISPLAY to a display that there \
          is, or receive without a window by --sink null"
     )
-}
-
-/// The window while it runs.
-struct Live<'a> {
-    robot: &'a RobotId,
-    settings: &'a WindowSettings,
-    wall: &'a Wall,
-    commands: &'a mpsc::Sender<WindowCommand>,
-    saver: &'a Saver,
-    painter: Painter<'a>,
-    desk: Desk,
-    /// The pictures on the screen.
-    shown: BTreeMap<CameraId, Picture>,
-    /// Newer ones that are not to be shown now.
-    withheld: BTreeMap<CameraId, Picture>,
-    /// What was drawn last; none when that is lost.
-    scene: Option<Scene>,
-    /// What was enlarged before a click that may be the first of two.
-    before_click: Option<CameraId>,
-    minimized: bool,
-    /// Whether what was drawn is still there at the next drawing.
-    keeps: bool,
-    /// The key that is down has been so for a while.
-    repeating: bool,
-    /// Where the window was before it had the whole screen.
-    windowed: Option<Rect>,
-    /// What was last wrong with drawing: it is told once, not with every picture.
-    complaint: String,
-    quit: bool,
-}
-
-impl Live<'_> {
-    fn on_event(&mut self, event: &Event) {
-        match event {
-            Event::Quit { .. } => self.wish(Wish::Quit),
-            Event::KeyDown { keycode, scancode, keymod, repeat, .. } => {
-                self.repeating = *repeat;
-                let held =
-                    Mod::LCTRLMOD | Mod::RCTRLMOD | Mod::LALTMOD | Mod::LGUIMOD | Mod::RGUIMOD;
-                let key = key(*keycode, *scancode).filter(|_| !repeat && !keymod.intersects(held));
-                if let Some(wish) = key.and_then(wish) {
-                    self.wish(wish);
-                }
-            }
-            // Which key gives a question mark depends on the keyboard.
-            Event::TextInput { text, .. } if text == "?" && !self.repeating => {
-                self.wish(Wish::Help);
-            }
-            Event::MouseButtonDown { mouse_btn: MouseButton::Left, clicks, x, y, .. } => {
-                self.click(*clicks, *x, *y);
-            }
-            Event::Window { win_event, .. } => self.on_window(win_event),
-            Event::RenderTargetsReset { .. } | Event::RenderDeviceReset { .. } => {
-                tracing::info!("the GPU has lost the window's pictures; they are drawn anew");
-                self.painter.forget();
-                for (camera, picture) in &self.shown {
-                    // What cannot be drawn now, could not before, and was told then.
-                    let _ = self.painter.take(camera, &picture.sample);
-                }
-                self.scene = None;
-            }
-            _ => {}
-        }
-    }
-
-    fn on_window(&mut self, event: &WindowEvent) {
-        match event {
-            WindowEvent::Close => self.wish(Wish::Quit),
-            WindowEvent::Minimized | WindowEvent::Hidden => self.minimized = true,
-            WindowEvent::Restored | WindowEvent::Shown | WindowEvent::Maximized => {
-                (self.minimized, self.scene) = (false, None);
-            }
-            WindowEvent::Exposed | WindowEvent::SizeChanged(..) => self.scene = None,
-            _ => {}
-        }
-    }
-
-    /// The first click of two enlarges; the second takes that back, and has the whole screen.
-    fn click(&mut self, clicks: u8, x: i32, y: i32) {
-        if clicks == 2 {
-            self.desk.enlarged = self.before_click.take();
-            return self.wish(Wish::FullScreen);
-        }
-        let Some(scene) = &self.scene else { return };
-        // Where pixels are finer than the mouse.
-        let (wide, _) = self.painter.canvas().window().size();
-        let factor = f64::from(scene.window.width) / f64::from(wide.max(1));
-        let fine = |at: i32| (f64::from(at) * factor) as i32;
-        let places: Vec<_> = scene.tiles.iter().map(|tile| tile.place).collect();
-        let hit = tile_at(&places, fine(x), fine(y));
-        self.before_click = self.desk.enlarged.clone();
-        if self.desk.help {
-            self.wish(Wish::Help);
-        } else if let Some(index) = hit {
-            self.wish(Wish::Toggle(index));
-        }
-    }
-
-    fn wish(&mut self, wish: Wish) {
-        let full_screen = self.desk.full_screen;
-        let cameras: Vec<CameraId> = self
-            .wall
-            .look(|board| board.cameras.iter().map(|camera| camera.face.id.clone()).collect());
-        match self.desk.wish(wish, &cameras) {
-            Some(Deed::Save(cameras)) => self.save(&cameras),
-            Some(Deed::Record) => {
-                let going_on = self.wall.look(|board| board.recording.is_some());
-                self.command(WindowCommand::Record(!going_on));
-            }
-            Some(Deed::Quit) => {
-                self.command(WindowCommand::Quit);
-                self.quit = true;
-            }
-            None => {}
-        }
-        if self.desk.full_screen != full_screen {
-            self.change_screen();
-        }
-        self.scene = None;
-    }
-
-    fn change_screen(&mut self) {
-        if let Err(error) = self.set_full_screen() {
-            self.wall.note(format!("no full screen: {error}"), true);
-        }
-    }
-
-    /// Where no window manager sees to it, nothing but the size and the place makes it full.
-    fn set_full_screen(&mut self) -> Result<(), String> {
-        let window = self.painter.canvas().window_mut();
-        if self.desk.full_screen {
-            self.windowed = Some(Rect::new(
-                window.position().0,
-                window.position().1,
-                window.size().0,
-                window.size().1,
-            ));
-            let bounds = window.subsystem().display_bounds(window.display_index()?)?;
-            place(window, bounds)?;
-            window.set_fullscreen(FullscreenType::Desktop)
-        } else {
-            window.set_fullscreen(FullscreenType::Off)?;
-            self.windowed.take().map_or(Ok(()), |bounds| place(window, bounds))
-        }
-    }
-
-    fn save(&self, cameras: &[CameraId]) {
-        let picture = |camera: &CameraId| {
-            self.shown.get(camera).map(|picture| (camera.clone(), picture.sample.clone()))
-        };
-        let pictures: Vec<_> = cameras.iter().filter_map(picture).collect();
-        if pictures.is_empty() {
-            self.wall.note("no snapshot: there is no picture yet", true);
-        } else if !self.saver.save(pictures) {
-            self.wall.note("no snapshot: earlier ones are still being written", true);
-        }
-    }
-
-    fn command(&self, command: WindowCommand) {
-        if self.commands.try_send(command).is_err() {
-            tracing::warn!("{command:?} was not heard");
-        }
-    }
-
-    /// Takes the news, and draws when that makes a difference. Returns when to look again.
-    fn refresh(&mut self) -> Duration {
-        let news = self.wall.take_pictures();
-        self.wall.look(|board| {
-            for (id, picture) in &news {
-                if let Some(camera) = board.camera(id) {
-                    camera.arrived_us = Some(picture.arrived_us);
-                }
-            }
-        });
-        self.withheld.extend(news);
-        let fresh = self.take_fresh();
-        let size = self.painter.canvas().output_size().unwrap_or(self.settings.size);
-        let size = (size.0 as i32, size.1 as i32);
-        let now = now_us();
-        let mut scene = self
-            .wall
-            .look(|board| Scene::build(self.robot, board, &self.desk, self.settings, size, now));
-        let changes_in = scene.changes_in.take();
-        if !self.minimized && (!fresh.is_empty() || self.scene.as_ref() != Some(&scene)) {
-            let before = self.scene.as_ref().filter(|_| self.keeps);
-            let drawn = draw(&mut self.painter, &scene, before, &fresh);
-            self.painter.present();
-            self.complain(drawn);
-            self.presented(&fresh);
-            self.scene = Some(scene);
-        }
-        changes_in.unwrap_or(LOOK)
-    }
-
-    /// Gives the painter those new pictures that are to be shown. Returns their cameras.
-    fn take_fresh(&mut self) -> Vec<CameraId> {
-        let (frozen, minimized) = (self.desk.frozen, self.minimized);
-        let may = |id: &CameraId, shown: &BTreeMap<CameraId, Picture>| {
-            !minimized && (!frozen || !shown.contains_key(id))
-        };
-        let mut fresh = Vec::new();
-        for (id, picture) in std::mem::take(&mut self.withheld) {
-            if !may(&id, &self.shown) {
-                self.withheld.insert(id, picture);
-                continue;
-            }
-            match self.painter.take(&id, &picture.sample) {
-                Ok(aspect) => {
-                    self.wall.look(|board| {
-                        if let Some(camera) = board.camera(&id) {
-                            camera.shown = Some((picture.arrived_us, aspect));
-                        }
-                    });
-                    self.shown.insert(id.clone(), picture);
-                    fresh.push(id);
-                }
-                Err(error) => self.complain(Err(format!("{id}: {error}"))),
-            }
-        }
-        self.forget_strangers();
-        fresh
-    }
-
-    /// Pictures of cameras that there are no longer go.
-    fn forget_strangers(&mut self) {
-        if self.shown.len() <= self.wall.look(|board| board.cameras.len()) {
-            return;
-        }
-        let known: Vec<CameraId> = self
-            .wall
-            .look(|board| board.cameras.iter().map(|camera| camera.face.id.clone()).collect());
-        for id in self.shown.keys().filter(|id| !known.contains(id)) {
-            self.painter.drop_picture(id);
-        }
-        self.shown.retain(|id, _| known.contains(id));
-    }
-
-    fn presented(&mut self, fresh: &[CameraId]) {
-        let at_us = now_us();
-        for id in fresh {
-            let Some(picture) = self.shown.get(id) else { continue };
-            let lag_us = (at_us - picture.arrived_us) as f64;
-            self.wall.look(|board| {
-                if let Some(camera) = board.camera(id) {
-                    camera.screen_lag_us += (lag_us - camera.screen_lag_us) * NEWEST;
-                }
-            });
-            if let Some(pts) = picture.sample.buffer().and_then(|buffer| buffer.pts()) {
-                self.wall.presented(id, pts.nseconds(), at_us);
-            }
-        }
-    }
-
-    fn complain(&mut self, drawn: Result<(), String>) {
-        if let Err(error) = drawn
-            && error != self.complaint
-        {
-            tracing::warn!("the window is not drawn whole: {error}");
-            self.complaint = error;
-        }
-    }
-}
-
-fn place(window: &mut sdl2::video::Window, at: Rect) -> Result<(), String> {
-    window.set_position(WindowPos::Positioned(at.x()), WindowPos::Positioned(at.y()));
-    window.set_size(at.width(), at.height()).map_err(|error| error.to_string())
-}
-
-/// A key, by what it writes; digits also by their place, since some keyboards write them only with
-/// the shift key.
-fn key(keycode: Option<Keycode>, scancode: Option<Scancode>) -> Option<Key> {
-    const DIGITS: [(Scancode, Scancode); 10] = [
-        (Scancode::Num0, Scancode::Kp0),
-        (Scancode::Num1, Scancode::Kp1),
-        (Scancode::Num2, Scancode::Kp2),
-        (Scancode::Num3, Scancode::Kp3),
-        (Scancode::Num4, Scancode::Kp4),
-        (Scancode::Num5, Scancode::Kp5),
-        (Scancode::Num6, Scancode::Kp6),
-        (Scancode::Num7, Scancode::Kp7),
-        (Scancode::Num8, Scancode::Kp8),
-        (Scancode::Num9, Scancode::Kp9),
-    ];
-    if keycode == Some(Keycode::Escape) {
-        return Some(Key::Escape);
-    }
-    let digit =
-        DIGITS.iter().position(|&(row, pad)| scancode.is_some_and(|at| at == row || at == pad));
-    if let Some(digit) = digit {
-        return char::from_digit(digit as u32, 10).map(Key::Character);
-    }
-    let code = u8::try_from(i32::from(keycode?)).ok()?;
-    code.is_ascii_alphabetic()
-        .then_some(Key::Character(code.into()))
-        .or_else(|| (code == b' ').then_some(Key::Character(' ')))
 }

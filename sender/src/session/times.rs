@@ -10,7 +10,7 @@ use gst_rtp::RTPBuffer;
 use rovercast_peer::negotiation::Section;
 use rovercast_peer::start::now;
 use rovercast_protocol::frame_times::{
-    CAPTURE_TIME, Epoch, NO_DELAY, PLAYOUT_DELAY, STAGES, Stages,
+    CAPTURE_TIME, Epoch, PLAYOUT_DELAY, SHOW_AT_ONCE, STAGES, Stages,
 };
 
 use crate::camera::counters::Counters;
@@ -132,7 +132,7 @@ impl Frame {
         let first = !std::mem::replace(&mut self.begun, true);
         // Browsers keep to what the first packet of a frame says until another says otherwise.
         if accepted.playout_delay && first && self.key_frame {
-            add(packet, PLAYOUT_DELAY_ID, &NO_DELAY);
+            add(packet, PLAYOUT_DELAY_ID, &SHOW_AT_ONCE);
         }
         let mut header = [0; 2];
         let last = packet.copy_to_slice(0, &mut header).is_ok() && header[1] & MARKER != 0;
@@ -213,7 +213,7 @@ mod tests {
         gst::init().unwrap();
         let mut frame = Frame::of(&unit(true));
         let (first, took) = packet(&mut frame, false, ALL);
-        assert_eq!((extensions(&first), took), ([None, None, Some(NO_DELAY.to_vec())], None));
+        assert_eq!((extensions(&first), took), ([None, None, Some(SHOW_AT_ONCE.to_vec())], None));
         assert_eq!(extensions(&packet(&mut frame, false, ALL).0), [None, None, None]);
         let (last, took) = packet(&mut frame, true, ALL);
         assert_eq!(took, Some(Duration::from_millis(3)));
@@ -222,6 +222,54 @@ mod tests {
         let told = Stages { encoded_us: Some(2_000), sent_us: Some(5_000) };
         assert_eq!(Stages::from_bytes(&stages), Some(told));
         assert!(extensions(&packet(&mut Frame::of(&unit(false)), false, ALL).0)[2].is_none());
+    }
+
+    /// As webrtcbin does it: a packet goes by once, and again when it is asked for.
+    #[test]
+    fn a_packet_that_is_sent_again_tells_the_same() {
+        gst::init().unwrap();
+        let pipeline = gst::parse::launch(
+            "appsrc name=in format=time \
+             caps=application/x-rtp,media=video,clock-rate=90000,payload=96,ssrc=(uint)7 \
+             ! rtprtxsend name=send ! rtprtxreceive name=receive ! appsink name=out sync=false",
+        );
+        let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+        let element = |name: &str| pipeline.by_name(name).unwrap();
+        let numbers =
+            gst::Structure::builder("application/x-rtp-pt-map").field("96", 97u32).build();
+        for name in ["send", "receive"] {
+            element(name).set_property("payload-type-map", &numbers);
+        }
+        let input = element("in").downcast::<AppSrc>().unwrap();
+        let output = element("out").downcast::<gst_app::AppSink>().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let (mut packet, _) = packet(&mut Frame::of(&unit(true)), true, ALL);
+        {
+            let mut packet = RTPBuffer::from_buffer_writable(packet.make_mut()).unwrap();
+            packet.set_ssrc(7);
+            packet.set_payload_type(96);
+            packet.set_seq(1234);
+        }
+        input.push_buffer(packet.clone()).unwrap();
+        let first = output.pull_sample().unwrap();
+        let request = gst::Structure::builder("GstRTPRetransmissionRequest")
+            .field("seqnum", 1234u32)
+            .field("ssrc", 7u32)
+            .field("running-time", ClockTime::from_seconds(1))
+            .field("rtx-delay", ClockTime::ZERO)
+            .build();
+        let asked = output.static_pad("sink").unwrap();
+        assert!(asked.push_event(gst::event::CustomUpstream::new(request)));
+        let again = output.pull_sample().unwrap();
+        pipeline.set_state(gst::State::Null).unwrap();
+        let told = extensions(&packet);
+        assert!(told.iter().all(Option::is_some), "{told:?}");
+        for sample in [first, again] {
+            let buffer = sample.buffer_owned().unwrap();
+            assert_eq!(extensions(&buffer), told);
+            let rtp = RTPBuffer::from_buffer_readable(&buffer).unwrap();
+            assert_eq!((rtp.seq(), rtp.payload_type(), rtp.ssrc()), (1234, 96, 7));
+        }
     }
 
     #[test]

@@ -301,6 +301,12 @@ impl Browser {
         Ok(from_value(self.client.execute(PICTURE, vec![camera.into()]).await?)?)
     }
 
+    /// Runs a script in the page, which gives its answer to the function that is the last of its
+    /// arguments.
+    pub async fn ask(&self, script: &str) -> anyhow::Result<Value> {
+        Ok(self.client.execute_async(script, Vec::new()).await?)
+    }
+
     /// Presses a key.
     pub async fn press(&self, key: &str) -> anyhow::Result<()> {
         Ok(self.client.find(Locator::Css("body")).await?.send_keys(key).await?)

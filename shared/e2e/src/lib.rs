@@ -11,6 +11,7 @@ pub mod lossy;
 pub mod net;
 pub mod pictures;
 pub mod quality;
+pub mod scrape;
 pub mod source;
 pub mod vivid;
 pub mod watcher;

@@ -85,7 +85,8 @@ impl Display {
         }
     }
 
-    /// What the server has in its memory: nothing is asked of it, and nothing has to be awaited.
+    /// What the server has in its memory, which it may be drawing to: what is awaited has to be seen
+    /// in one and the same shot.
     fn shot(&self) -> anyhow::Result<Shot> {
         let file = std::fs::read(self.memory.path().join("Xvfb_screen0"))?;
         // A window dump of the version that X has had since 1987; see X11/XWDFile.h.
@@ -388,13 +389,18 @@ fn freeze(desktop: &mut Desktop, a: &Place) -> Outcome {
     let Area { x, y, width, height } = a.picture;
     let noise = Area::new(x + width * 4 / 5, y + height * 4 / 5, width / 10, height / 10);
     desktop.display.press("space")?;
-    let frozen = desktop.header(a, FROZEN)?;
-    let before = frozen.pixels(noise)?;
+    let mut shot = desktop.header(a, FROZEN)?;
     let age = Area::new(x + width / 4, y + 10, width / 2, 30);
-    let told = frozen.pixels(age)?;
-    let (_, shot) = desktop
-        .until("an age that counts", |shot| Ok((shot.pixels(age)? != told).then_some(())))?;
-    ensure!(shot.pixels(noise)? == before, "frozen pictures move");
+    let mut pictures = Vec::new();
+    // While the age counts on, the display has drawn all of what was drawn before.
+    for _ in 0..3 {
+        let told = shot.pixels(age)?;
+        let counted = |shot: &Shot| Ok((shot.pixels(age)? != told).then_some(()));
+        (_, shot) = desktop.until("an age that counts", counted)?;
+        pictures.push(shot.pixels(noise)?);
+    }
+    ensure!(pictures[1] == pictures[2], "frozen pictures move");
+    let before = pictures.swap_remove(2);
     desktop.keep(&shot, "frozen")?;
     desktop.display.press("space")?;
     desktop.header(a, PLAIN)?;
@@ -414,24 +420,26 @@ fn what_is_lost_or_old_says_so_and_the_window_outlives_its_robot() -> Outcome {
     desktop.until("white", |shot| Ok((shot.brightness(c.picture)? > 230.0).then_some(())))?;
 
     source.kill()?;
-    let shot = desktop.header(&c, LOST)?;
-    let brightness = shot.brightness(c.picture)?;
-    ensure!(brightness < 100.0, "a lost camera's picture is as bright as {brightness}");
+    desktop.until("a lost camera", |shot| {
+        Ok((shot.header(&c)? == LOST && shot.brightness(c.picture)? < 100.0).then_some(()))
+    })?;
     let (second, shot) = desktop.later_clock(&a, first)?;
-    ensure!(shot.header(&a)? == PLAIN, "the others are live");
     desktop.keep(&shot, "lost")?;
+    desktop.header(&a, PLAIN)?;
     let _source = socket.start(look)?;
-    desktop.header(&c, PLAIN)?;
-    let (_, shot) = desktop
-        .until("white again", |shot| Ok((shot.brightness(c.picture)? > 230.0).then_some(())))?;
-    let live = shot.brightness(a.picture)?;
+    let (live, _) = desktop.until("everything live again", |shot| {
+        let plain = shot.header(&c)? == PLAIN && shot.header(&a)? == PLAIN;
+        let white = shot.brightness(c.picture)? > 230.0;
+        let clock = matches!(shot.clock(a.picture)?, Reading::Whole(_));
+        Ok((plain && white && clock).then_some(shot.brightness(a.picture)?))
+    })?;
 
     desktop.sender.signal("STOP")?;
-    desktop.header(&a, STALE)?;
-    let shot = desktop.header(&c, STALE)?;
-    let dimmed = shot.brightness(a.picture)?;
-    ensure!(dimmed < 0.8 * live, "an old picture is as bright as {dimmed}; live was {live}");
-    ensure!(striped(&shot, c.picture)?, "an old picture is not hatched");
+    let (_, shot) = desktop.until("pictures that are dimmed and hatched", |shot| {
+        let marked = shot.header(&a)? == STALE && shot.header(&c)? == STALE;
+        let dimmed = shot.brightness(a.picture)? < 0.8 * live;
+        Ok((marked && dimmed && striped(shot, c.picture)?).then_some(()))
+    })?;
     desktop.keep(&shot, "stale")?;
     desktop.sender.signal("CONT")?;
     desktop.header(&a, PLAIN)?;

@@ -15,8 +15,10 @@ pub const STAGES: &str = "urn:x-rovercast:frame-stages";
 /// The name of the extension by which a sender asks browsers not to hold pictures back.
 pub const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 
-/// The least and the most that a picture may be held back, of 12 bits each: zero.
-pub const NO_DELAY: [u8; 3] = [0; 3];
+/// The least and the most that a picture may be held back, in units of 10 ms, 12 bits each: 0 and
+/// 500 ms. With these Chromium shows every picture as it comes, unless the page itself asks for more;
+/// with a higher limit it does not, and with a lower one pages could not ask for that much.
+pub const SHOW_AT_ONCE: [u8; 3] = [0, 0, 50];
 
 /// So many bytes the extensions add to a packet at most, with their header and padding.
 pub const MAX_BYTES: u32 = 24;
