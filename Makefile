@@ -78,10 +78,11 @@ lint: ## format, clippy, shellcheck, types, architecture, dependencies; builds c
 	fi
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
-bench: ## encoders, joins, latency, settings, supervision, viewers, measured on this computer; takes minutes, and wants it to itself
+bench: ## encoders, joins, latency, loss, recovery, settings, supervision, viewers, window, measured on this computer; takes minutes, and wants it to itself
 	@echo 'bench: what is missing is installed (as root), then built; all of it takes minutes'
 	@$(SETUP) build run
 	$(CARGO) build $(LOCKED) --release --workspace --bins
+	-$(CARGO) build $(LOCKED) --release --manifest-path shared/rivals/Cargo.toml --target-dir target/rivals
 	$(CARGO) bench $(LOCKED) -p rovercast-e2e
 
 lab-v4l2: ## the sender with a real kernel's cameras, which fail, in QEMU; takes minutes
