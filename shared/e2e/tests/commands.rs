@@ -97,7 +97,7 @@ fn statistics_tell_everything_of_each_camera() -> Outcome {
             && number("fps")? > 0.0
             && number("bitrateKbps")? > 0.0
             && number("framesDecoded")? > 0.0
-            && number("jitterBufferMs")? == 100.0
+            && (1.0..=200.0).contains(&number("jitterBufferMs")?)
             && report["latencyMs"]["p50"].as_f64()? > 0.0
             && ["packetsLost", "framesDropped", "jitterMs", "clockErrorMs"]
                 .iter()
@@ -159,7 +159,6 @@ fn an_output_that_nobody_reads_holds_up_nothing() -> Outcome {
     receiver.wait_for_text("the output takes no pictures")?;
     sender.kill()?;
     let _sender = robot(&folder, &config, &address)?;
-    receiver.wait_for_text("given up")?;
     receiver.wait_for_text("connected to r")?;
     ensure!(receiver.interrupt()?.success(), "{}", receiver.output());
     Ok(())
