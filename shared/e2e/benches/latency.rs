@@ -113,10 +113,7 @@ fn measure(case: Case, ways: &[Way]) -> anyhow::Result<Vec<String>> {
     }
     let at = |figures: &Figures, part| percentile(&figures.latencies_ms, part);
     let bare = [0.5, 0.99].map(|part| at(&figures[0], part));
-    let label = match case.cameras {
-        1 => format!("1 of {}", case.format()),
-        several => format!("{several} of {}", case.format()),
-    };
+    let label = format!("{} of {}", case.cameras, case.format());
     for (way, figures) in ways.iter().zip(&figures) {
         let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|part| at(figures, part));
         let told = match figures.told_ms.as_slice() {
