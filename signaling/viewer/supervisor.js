@@ -37,6 +37,9 @@
 export const DOUBT_MS = 300;
 const SILENT_MS = 800;
 const ANSWER_WITHIN_MS = 400;
+/** The same when the robot has made another connection to the broker: its network changed, too. */
+const RESTARTED_SILENT_MS = 400;
+const RESTARTED_ANSWER_WITHIN_MS = 150;
 /** Silence of a session whose robot cannot be asked: of other producers, some show still pictures. */
 const UNASKED_SILENT_MS = 5_000;
 /** The same of one that may have restarted. */
@@ -85,12 +88,15 @@ export function isAlive(session, robotPeerId, nowMs) {
   const { peerId, hungUp, lastFrameMs, lastMessageMs, askedMs } = session;
   if (hungUp) return nowMs - lastFrameMs <= HUNG_UP_MS;
   const silentMs = silenceMs(session, nowMs);
+  const restarted = robotPeerId !== null && robotPeerId !== peerId;
   if (lastMessageMs === -Infinity) {
-    const restarted = robotPeerId !== null && robotPeerId !== peerId;
     return silentMs <= (restarted ? UNASKED_DOUBTFUL_MS : UNASKED_SILENT_MS);
   }
-  const unanswered = askedMs > nowMs - silentMs && nowMs - askedMs > ANSWER_WITHIN_MS;
-  return silentMs <= SILENT_MS || (!unanswered && silentMs <= UNASKED_SILENT_MS);
+  const [allowedMs, withinMs] = restarted
+    ? [RESTARTED_SILENT_MS, RESTARTED_ANSWER_WITHIN_MS]
+    : [SILENT_MS, ANSWER_WITHIN_MS];
+  const unanswered = askedMs > nowMs - silentMs && nowMs - askedMs > withinMs;
+  return silentMs <= allowedMs || (!unanswered && silentMs <= UNASKED_SILENT_MS);
 }
 
 /**

@@ -8,12 +8,14 @@ use rovercast_protocol::ids::CameraId;
 /// survives a path that is cut for three.
 const SILENCE: Duration = Duration::from_millis(4500);
 
-/// After so long without a word something may be wrong with the network: viewers ping every second, or
-/// more often.
-const DOUBT: Duration = Duration::from_millis(1500);
+/// When this many pings in a row are missing something may be wrong with the network,
+const DOUBTFUL_PINGS: u32 = 3;
+
+/// but not sooner than this, and not later: viewers ping every second, or more often.
+const DOUBT: [Duration; 2] = [Duration::from_millis(600), Duration::from_millis(1500)];
 
 /// How often to look whether a viewer is there: what is dead is free within five seconds.
-pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The cameras of a session: those wanted that exist, in the robot's order; all when none are
 /// named. None when nothing would be left.
@@ -63,12 +65,16 @@ impl KeyFrameRequests {
 #[derive(Debug, Default)]
 pub struct Liveness {
     heard: Option<Duration>,
+    /// When it pinged last, and how long after the one before.
+    pinged: Option<(Duration, Duration)>,
     looked: Option<Duration>,
 }
 
 impl Liveness {
     /// The viewer pinged. True for the first time.
     pub fn pinged(&mut self, now: Duration) -> bool {
+        let apart = self.pinged.map_or(DOUBT[1], |(last, _)| now.saturating_sub(last));
+        self.pinged = Some((now, apart));
         self.heard.replace(now).is_none()
     }
 
@@ -84,7 +90,9 @@ impl Liveness {
 
     /// Whether it has been silent for so long that something may be wrong with the network.
     pub fn is_in_doubt(&self, now: Duration) -> bool {
-        self.heard.is_some_and(|heard| now.saturating_sub(heard) > DOUBT)
+        let apart = self.pinged.map_or(DOUBT[1], |(_, apart)| apart * DOUBTFUL_PINGS);
+        let doubt = apart.clamp(DOUBT[0], DOUBT[1]);
+        self.heard.is_some_and(|heard| now.saturating_sub(heard) > doubt)
     }
 
     /// Whether it is gone. To be asked every [`LOOK_EVERY`]: a robot that asks much later stood still
@@ -126,7 +134,7 @@ mod tests {
             if others_ms.contains(&ms) {
                 liveness.heard(now);
             }
-            ms % 500 == 0 && liveness.is_gone(now)
+            ms % 200 == 0 && liveness.is_gone(now)
         })
     }
 
@@ -144,17 +152,30 @@ mod tests {
         assert!(!Liveness::default().pings());
         assert!(liveness.pings());
         assert!(!Liveness::default().is_in_doubt(Duration::from_secs(60)));
+        let mut liveness = Liveness::default();
+        liveness.pinged(Duration::from_secs(10));
         assert!(!liveness.is_in_doubt(Duration::from_millis(11_500)));
         assert!(liveness.is_in_doubt(Duration::from_millis(11_501)));
+    }
+
+    #[test]
+    fn who_pings_often_is_in_doubt_soon() {
+        let doubt_ms = |apart_ms: u64| {
+            let mut liveness = Liveness::default();
+            (0..10).for_each(|n| drop(liveness.pinged(Duration::from_millis(n * apart_ms))));
+            let last_ms = 9 * apart_ms;
+            (0..).find(|ms| liveness.is_in_doubt(Duration::from_millis(last_ms + ms)))
+        };
+        assert_eq!([200, 300, 1_000].map(doubt_ms), [Some(601), Some(901), Some(1_501)]);
     }
 
     #[test]
     fn what_is_dead_is_gone_within_five_seconds() {
         for last_ms in (0..3_000).step_by(50) {
             let gone_ms = gone_at(&[0, last_ms], &[]).unwrap();
-            assert!((4_501..=5_000).contains(&(gone_ms - last_ms)), "{last_ms}: {gone_ms}");
+            assert!((4_501..=4_700).contains(&(gone_ms - last_ms)), "{last_ms}: {gone_ms}");
         }
-        assert!(gone_at(&[1_000], &[3_000]).is_some_and(|ms| (7_501..=8_000).contains(&ms)));
+        assert!(gone_at(&[1_000], &[3_000]).is_some_and(|ms| (7_501..=7_700).contains(&ms)));
     }
 
     #[test]
@@ -176,11 +197,10 @@ mod tests {
         assert!(!liveness.is_gone(at(1_000)));
         // It stands still for twenty seconds, and looks before it listens.
         assert!(!liveness.is_gone(at(21_000)));
-        assert!(!liveness.is_gone(at(21_500)));
-        liveness.pinged(at(21_600));
-        assert!((44..52).all(|n| !liveness.is_gone(at(n * 500))));
-        let gone = (52..60).find(|&n| liveness.is_gone(at(n * 500)));
-        assert_eq!(gone, Some(53), "but a viewer that says nothing afterwards is gone");
+        assert!(!liveness.is_gone(at(21_200)));
+        liveness.pinged(at(21_300));
+        let gone = (107..150).map(|n| n * 200).find(|&ms| liveness.is_gone(at(ms)));
+        assert_eq!(gone, Some(26_000), "but a viewer that says nothing afterwards is gone");
     }
 
     #[test]

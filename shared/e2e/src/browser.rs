@@ -1,6 +1,7 @@
 //! A real browser: Debian's Chromium without a window, driven through its chromedriver, and what
 //! the viewer's page says and shows in it.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -230,12 +231,12 @@ impl Browser {
         let chromedriver = installed("chromedriver", "chromium-driver")?;
         let folder = Folder::new(&format!("browser-{name}"))?;
         let mut command = Command::new(chromedriver);
+        // Where there is no IPv6 it does not tell which port it chose.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         // Chromium leaves files there when it is killed.
-        command.arg("--port=0").env("TMPDIR", folder.path());
+        command.arg(format!("--port={port}")).env("TMPDIR", folder.path());
         let mut driver = Program::spawn("chromedriver", command)?;
-        let port: u16 = driver.wait_for("port", |line| {
-            line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok()
-        })?;
+        driver.wait_for_text("started successfully")?;
         let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
         let flags: Vec<&str> = FLAGS.into_iter().chain([profile.as_str()]).collect();
         let options = json!({ "binary": chromium, "args": flags });
@@ -299,6 +300,30 @@ impl Browser {
     /// What is to be seen of a camera now.
     pub async fn picture(&self, camera: &str) -> anyhow::Result<Shown> {
         Ok(from_value(self.client.execute(PICTURE, vec![camera.into()]).await?)?)
+    }
+
+    /// Waits for a picture of a camera that is not blank and shows a time after this, in
+    /// microseconds of the clock that test cameras burn in. Returns the time.
+    pub async fn picture_after(&self, camera: &str, after_us: u64) -> anyhow::Result<u64> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let picture = self.picture(camera).await?;
+            let (mean, contrast) = picture.mean_and_contrast();
+            if let Reading::Whole(us) = picture.clock()
+                && us > after_us
+                && (5.0..250.0).contains(&mean)
+                && contrast > 5.0
+            {
+                return Ok(us);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "waited for a picture of {camera} later than {after_us} us; but {:?} with a mean \
+                 of {mean:.1} and a contrast of {contrast:.1} is shown",
+                picture.clock()
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Runs a script in the page, which gives its answer to the function that is the last of its

@@ -1,5 +1,6 @@
 //! The programs as processes, and the files that they read.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -234,6 +235,27 @@ pub fn robot_config(robot: &str, cameras: &[(&str, u32, u32, u32)]) -> String {
         ));
     }
     config
+}
+
+/// The sessions that are connected and have not ended, by a robot's log.
+pub fn open_sessions(log: &str) -> BTreeSet<&str> {
+    let of = |event: &str| -> BTreeSet<&str> {
+        let lines = log.lines().filter(|line| line.contains(event));
+        lines.filter_map(|line| line.split_once("session=")?.1.split_whitespace().next()).collect()
+    };
+    &of("session connected") - &of("session ended")
+}
+
+/// How many pictures ffmpeg decodes of a file.
+pub fn decoded(path: &Path) -> anyhow::Result<u64> {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args(["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames"]);
+    let output = ffprobe.args(["-of", "csv=p=0"]).arg(path).output();
+    let output = output.context("ffprobe is needed: install the package ffmpeg")?;
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {complaints}", path.display());
+    let count = String::from_utf8(output.stdout)?;
+    count.trim().parse().with_context(|| format!("{}: {count:?} {complaints}", path.display()))
 }
 
 /// Recorded footage for tests, where there is some: the folder that `ROVERCAST_FOOTAGE` names, or

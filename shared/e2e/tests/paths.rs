@@ -5,7 +5,6 @@
 //! measures is the time from the moment when there is a way again until a picture is seen that was
 //! taken after that moment.
 
-use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::thread::{scope, sleep};
@@ -13,7 +12,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, ensure};
 use rovercast_e2e::figures::Usage;
-use rovercast_e2e::lab::{Folder, PATIENCE, Program, address_in, gstreamer, robot_config};
+use rovercast_e2e::lab::{
+    Folder, PATIENCE, Program, address_in, gstreamer, open_sessions, robot_config,
+};
 use rovercast_e2e::net::{Host, Link, LinkSettings, Loss, Net, Viewer};
 use rovercast_peer::start::now_us;
 
@@ -199,7 +200,7 @@ impl Drill {
         loop {
             let output = self.sender.output();
             ensure!(!output.contains("panicked"), "{output}");
-            let sessions = sessions(&output);
+            let sessions = open_sessions(&output);
             if sessions.len() == 1 {
                 return Ok(());
             }
@@ -312,15 +313,6 @@ fn turn(host: &Host, folder: &Folder, address: &str) -> anyhow::Result<Program> 
 /// The seconds in `HH:MM:SS.ffffff`.
 fn seconds(time: &str) -> Option<f64> {
     time.split(':').try_fold(0.0, |sum, part| Some(sum * 60.0 + part.parse::<f64>().ok()?))
-}
-
-/// The sessions that are connected and have not ended, by a robot's log.
-fn sessions(log: &str) -> BTreeSet<&str> {
-    let of = |event: &str| -> BTreeSet<&str> {
-        let lines = log.lines().filter(|line| line.contains(event));
-        lines.filter_map(|line| line.split_once("session=")?.1.split_whitespace().next()).collect()
-    };
-    &of("session connected") - &of("session ended")
 }
 
 /// Runs drills side by side.

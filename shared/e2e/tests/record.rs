@@ -2,12 +2,11 @@
 //! them when it ends.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use mcap::sans_io::LinearReaderOptions;
-use rovercast_e2e::lab::{Folder, PATIENCE, Program, broker, robot, robot_config};
+use rovercast_e2e::lab::{Folder, PATIENCE, Program, broker, decoded, robot, robot_config};
 use serde_json::Value;
 
 type Outcome = anyhow::Result<()>;
@@ -50,18 +49,6 @@ fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
     paths.retain(|path| path.to_str().is_some_and(|path| path.ends_with(ending)));
     paths.sort();
     Ok(paths)
-}
-
-/// How many pictures ffmpeg decodes of a file.
-fn decoded(path: &Path) -> anyhow::Result<u64> {
-    let mut ffprobe = Command::new("ffprobe");
-    ffprobe.args(["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames"]);
-    let output = ffprobe.args(["-of", "csv=p=0"]).arg(path).output();
-    let output = output.context("ffprobe is needed: install the package ffmpeg")?;
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}: {complaints}", path.display());
-    let count = String::from_utf8(output.stdout)?;
-    count.trim().parse().with_context(|| format!("{}: {count:?} {complaints}", path.display()))
 }
 
 /// What can be read of an MCAP file: topic and time (ns) of each message.

@@ -4,7 +4,6 @@
 use anyhow::Context;
 use rovercast_e2e::browser::{Browser, LOOK_EVERY, Page, Tile};
 use rovercast_e2e::lab::{self, Folder, PATIENCE, Program, robot_config};
-use rovercast_protocol::pixelclock::Reading;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
@@ -125,30 +124,6 @@ async fn live(browser: &Browser, cameras: usize) -> anyhow::Result<Page> {
         .await
 }
 
-/// Waits for a picture of the camera that is not blank and shows a time after `after_us`. Returns
-/// the time.
-async fn clock(browser: &Browser, camera: &str, after_us: u64) -> anyhow::Result<u64> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let picture = browser.picture(camera).await?;
-        let (mean, contrast) = picture.mean_and_contrast();
-        if let Reading::Whole(us) = picture.clock()
-            && us > after_us
-            && (5.0..250.0).contains(&mean)
-            && contrast > 5.0
-        {
-            return Ok(us);
-        }
-        anyhow::ensure!(
-            Instant::now() < deadline,
-            "waited for a picture of {camera} later than {after_us} us; but {:?} with a mean of \
-             {mean:.1} and a contrast of {contrast:.1} is shown",
-            picture.clock()
-        );
-        sleep(LOOK_EVERY).await;
-    }
-}
-
 /// The number that stands before a unit, if there is one.
 fn figure(text: &str, unit: &str) -> Option<f64> {
     text.trim_start_matches("⚠ ").strip_suffix(unit)?.trim().parse().ok()
@@ -169,8 +144,8 @@ async fn shows_three_cameras_with_their_figures() -> anyhow::Result<()> {
     assert_eq!((page.link.as_str(), page.banner.as_str(), page.problem.as_str()), ("up", "", ""));
 
     for tile in &page.tiles {
-        let first = clock(&lab.browser, &tile.camera, 0).await?;
-        clock(&lab.browser, &tile.camera, first).await?;
+        let first = lab.browser.picture_after(&tile.camera, 0).await?;
+        lab.browser.picture_after(&tile.camera, first).await?;
     }
     let what = "rate and latency of every camera";
     let positive = |text: &str, unit| figure(text, unit).is_some_and(|figure| figure > 0.0);
@@ -334,7 +309,7 @@ async fn a_dead_robot_freezes_unmistakably_and_comes_back() -> anyhow::Result<()
         // The last pictures stay.
         let mut last = Vec::new();
         for (camera, ..) in TWO {
-            last.push(clock(&lab.browser, camera, 0).await?);
+            last.push(lab.browser.picture_after(camera, 0).await?);
         }
 
         lab.start_sender()?;
@@ -351,8 +326,8 @@ async fn a_dead_robot_freezes_unmistakably_and_comes_back() -> anyhow::Result<()
         lab.browser.until(what, plain).await?;
         lab.one_session().await?;
         for ((camera, ..), last) in TWO.iter().zip(last) {
-            let next = clock(&lab.browser, camera, last).await?;
-            clock(&lab.browser, camera, next).await?;
+            let next = lab.browser.picture_after(camera, last).await?;
+            lab.browser.picture_after(camera, next).await?;
         }
     }
     Ok(())
@@ -427,8 +402,8 @@ async fn a_robot_serves_the_viewer_alone() -> anyhow::Result<()> {
     let page = live(&browser, 2).await?;
     assert_eq!(page.robots, [("rover".to_owned(), true)]);
     for (camera, ..) in TWO {
-        let first = clock(&browser, camera, 0).await?;
-        clock(&browser, camera, first).await?;
+        let first = browser.picture_after(camera, 0).await?;
+        browser.picture_after(camera, first).await?;
     }
     Ok(())
 }

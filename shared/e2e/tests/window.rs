@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use gst::prelude::*;
 use rovercast_e2e::lab::{
-    Folder, PATIENCE, Program, broker, footage, gstreamer, program, robot, robot_config,
+    Folder, PATIENCE, Program, broker, decoded, footage, gstreamer, program, robot, robot_config,
 };
 use rovercast_e2e::source::{Look, Socket};
 use rovercast_e2e::watcher::look;
@@ -304,6 +304,7 @@ fn keys_do_what_the_help_says() -> Outcome {
     desktop.display.press("0")?;
     let (clock, _) = desktop.later_clock(&a, clock)?;
 
+    record(&mut desktop, &a, clock)?;
     freeze(&mut desktop, &a)?;
     desktop.later_clock(&b, clock)?;
 
@@ -380,6 +381,28 @@ fn snapshot(desktop: &mut Desktop, after: u64) -> Outcome {
     pipeline.set_state(gst::State::Null)?;
     ensure!(picture.size == (640, 480), "{picture:?}");
     ensure!(matches!(picture.clock, Reading::Whole(clock) if clock >= after), "{picture:?}");
+    Ok(())
+}
+
+/// What comes from one press of the key to the next is kept, of every camera.
+fn record(desktop: &mut Desktop, a: &Place, after: u64) -> Outcome {
+    desktop.display.press("r")?;
+    let folder = desktop.receiver.wait_for("recording", |line| {
+        line.split_once("recording into ").map(|(_, folder)| folder.trim().to_owned())
+    })?;
+    desktop.later_clock(a, after + 2_000_000)?;
+    desktop.display.press("r")?;
+    desktop.receiver.wait_for_text("recorded ")?;
+    let folder = desktop.folder.path().join(folder);
+    for &(camera, _) in &desktop.cameras {
+        let mut files = std::fs::read_dir(&folder)?.map_while(Result::ok).map(|file| file.path());
+        let name = format!("rover_{camera}_");
+        let file = files.find(|path| {
+            path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&name))
+        });
+        let pictures = decoded(&file.with_context(|| format!("no recording of {camera}"))?)?;
+        ensure!(pictures > 0, "{camera}: nothing was recorded");
+    }
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use rovercast_protocol::signaling::{BrokerMessage, PeerRequest, PeerStatus, Welcome};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -95,7 +96,8 @@ impl Link {
     }
 
     /// Whether there are signs that the network is in trouble: then the broker is pinged all the
-    /// time, and a dead connection to it is given up within about a second.
+    /// time. While it does not answer, another connection is tried, which takes the place of this one
+    /// if it comes first; and without either this one is given up within about a second.
     pub fn doubt(&self, doubtful: bool) {
         self.doubtful.send_if_modified(|now| std::mem::replace(now, doubtful) != doubtful);
     }
@@ -129,11 +131,19 @@ impl Run {
     async fn run(mut self) {
         let events = self.events.clone();
         let mut told: Option<Instant> = None;
+        let mut successor = None;
         loop {
-            let connection = self.connect_once();
-            let (reason, was_up) = tokio::select! {
+            let connection = self.connect_once(successor.take());
+            let (ending, was_up) = tokio::select! {
                 ended = connection => ended,
                 () = events.closed() => return,
+            };
+            let reason = match ending {
+                Err(reason) => reason,
+                Ok(connected) => {
+                    successor = Some(connected);
+                    format!("the broker at {} answers on another connection only", self.url)
+                }
             };
             let retry = self.retry.failed(self.started.elapsed(), rand::random());
             if was_up || told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
@@ -141,6 +151,9 @@ impl Run {
                 if events.send(LinkEvent::Down(reason)).await.is_err() {
                     return;
                 }
+            }
+            if successor.is_some() {
+                continue;
             }
             let mut retry = std::pin::pin!(sleep(retry));
             loop {
@@ -154,18 +167,29 @@ impl Run {
         }
     }
 
-    /// One connection from beginning to end. Returns why it ended, and whether it had been welcomed.
-    async fn connect_once(&mut self) -> (String, bool) {
+    /// One connection from beginning to end; it may be made already. Returns how it ended, and
+    /// whether it had been welcomed.
+    async fn connect_once(&mut self, made: Option<Connected>) -> (Result<Connected, String>, bool) {
         let mut welcomed = false;
-        (self.converse(&mut welcomed).await, welcomed)
+        let ending = match made {
+            Some(connected) => self.converse(connected, &mut welcomed).await,
+            None => match connect(self.url.clone()).await {
+                Ok(connected) => self.converse(connected, &mut welcomed).await,
+                Err(reason) => Err(reason),
+            },
+        };
+        (ending, welcomed)
     }
 
-    async fn converse(&mut self, welcomed: &mut bool) -> String {
-        let url = &self.url;
-        let (mut socket, took) = match connect(url).await {
-            Ok(connected) => connected,
-            Err(reason) => return reason,
-        };
+    /// Talks to the broker until the connection is lost, with the reason; or, while that is in doubt
+    /// and silent, until another one is made, which is returned.
+    async fn converse(
+        &mut self,
+        connected: Connected,
+        welcomed: &mut bool,
+    ) -> Result<Connected, String> {
+        let (mut socket, took) = connected;
+        let url = self.url.clone();
         let own_address = match socket.get_ref() {
             MaybeTlsStream::Plain(stream) => stream.local_addr().ok(),
             _ => None,
@@ -173,19 +197,21 @@ impl Run {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut pinged) = (Instant::now(), Instant::now());
-        // Since when the broker has been doubted without a sign of life.
+        // Since when the broker has been doubted without a sign of life, and what is tried then.
         let mut doubted: Option<Instant> = None;
+        let mut other: Option<BoxFuture<'static, Result<Connected, String>>> = None;
         loop {
             let outgoing = tokio::select! {
                 // What has arrived comes first: it proves that the broker is there.
                 biased;
                 frame = socket.next() => {
-                    (heard, doubted) = (Instant::now(), None);
+                    heard = Instant::now();
+                    (doubted, other) = (None, None);
                     let text = match frame {
                         Some(Ok(Message::Text(text))) => text,
-                        Some(Ok(Message::Close(_))) | None => return "the broker closed".to_owned(),
+                        Some(Ok(Message::Close(_))) | None => return Err("the broker closed".to_owned()),
                         Some(Ok(_)) => continue,
-                        Some(Err(error)) => return format!("the link to the broker broke: {error}"),
+                        Some(Err(error)) => return Err(format!("the link to the broker broke: {error}")),
                     };
                     let event = match serde_json::from_str(&text) {
                         Ok(BrokerMessage::Welcome(welcome)) => {
@@ -195,7 +221,7 @@ impl Run {
                             while self.requests.try_recv().is_ok() {}
                             let register = PeerRequest::SetPeerStatus(self.status.borrow().clone());
                             if let Err(error) = socket.send(text_of(&register)).await {
-                                return format!("the link to the broker broke: {error}");
+                                return Err(format!("the link to the broker broke: {error}"));
                             }
                             LinkEvent::Up(welcome)
                         }
@@ -206,23 +232,33 @@ impl Run {
                         }
                     };
                     if self.events.send(event).await.is_err() {
-                        return "no longer wanted".to_owned();
+                        return Err("no longer wanted".to_owned());
                     }
                     continue;
                 }
+                Some(made) = async { Some(other.as_mut()?.await) } => match made {
+                    Ok(connected) => return Ok(connected),
+                    Err(_) => {
+                        other = None;
+                        continue;
+                    }
+                },
                 request = self.requests.recv(), if *welcomed => match request {
                     Some(request) => text_of(&request),
-                    None => return "no longer wanted".to_owned(),
+                    None => return Err("no longer wanted".to_owned()),
                 },
                 _ = look.tick() => {
                     if let Some(address) = own_address.filter(|own| addresses::is_gone(own.ip())) {
-                        return format!("this host has the address {} no more", address.ip());
+                        return Err(format!("this host has the address {} no more", address.ip()));
                     }
                     let in_doubt = *self.doubtful.borrow();
                     doubted = doubted.or(Some(Instant::now())).filter(|_| in_doubt);
                     let answers = doubted.is_none_or(|since| since.elapsed() < self.retry.answer());
+                    if doubted.is_some_and(|since| since.elapsed() >= LOOK) && other.is_none() {
+                        other = Some(connect(self.url.clone()).boxed());
+                    }
                     if heard.elapsed() > SILENCE.max(2 * self.retry.answer()) || !answers {
-                        return format!("the broker at {url} has gone silent");
+                        return Err(format!("the broker at {url} has gone silent"));
                     }
                     if !in_doubt && pinged.elapsed() < PING_EVERY {
                         continue;
@@ -233,25 +269,26 @@ impl Run {
             };
             match timeout(SENDING, socket.send(outgoing)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return format!("the link to the broker broke: {error}"),
-                Err(_) => return format!("the broker at {url} has stopped reading"),
+                Ok(Err(error)) => return Err(format!("the link to the broker broke: {error}")),
+                Err(_) => return Err(format!("the broker at {url} has stopped reading")),
             }
         }
     }
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// A connection, and how long it took to make it.
+type Connected = (WebSocketStream<MaybeTlsStream<TcpStream>>, Duration);
 
 /// Connects, and says how long that took. While no answer comes, one attempt follows the other
 /// without the earlier ones being given up: TCP repeats a lost SYN late, and ever later, but a
 /// network that is back is to be noticed at once.
-async fn connect(url: &str) -> Result<(Socket, Duration), String> {
+async fn connect(url: String) -> Result<Connected, String> {
     let limits = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let attempt = async || {
         let started = Instant::now();
-        let connect = tokio_tungstenite::connect_async_with_config(url, Some(limits), true);
+        let connect = tokio_tungstenite::connect_async_with_config(&url, Some(limits), true);
         let (socket, _) = connect
             .await
             .map_err(|error| format!("cannot connect to the broker at {url}: {error}"))?;

@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_millis(200);
 const SLOWEST: Duration = Duration::from_secs(5);
 
 /// A link that held for this long was a good one.
-const HELD: Duration = Duration::from_secs(5);
+const HELD: Duration = Duration::from_secs(1);
 
 /// The shortest that is waited for an answer, when answers come quickly.
 const LEAST_PATIENCE: Duration = Duration::from_millis(600);

@@ -94,6 +94,13 @@ test("a session is silent only if the robot was asked, and had time to answer", 
   assert.ok(!isAlive(silent(2_000, { askedMs: NOW - 401 }), "robot", NOW));
 });
 
+test("silence says more when the robot has another connection to the broker", () => {
+  for (const [forMs, expected] of [[400, "keep"], [440, "keep"], [460, "start"]]) {
+    assert.equal(step({ robotPeerId: "robot again", current: silent(forMs) }), expected, `${forMs} ms`);
+  }
+  assert.equal(step({ current: silent(700) }), "keep");
+});
+
 test("pictures or messages alone keep a session alive", () => {
   for (const robotPeerId of ["robot", "robot again", null]) {
     const lastFrameMs = NOW - 20_000;
