@@ -94,13 +94,15 @@ pub fn tap_frames(
                     let plain = gst::FormattedSegment::<gst::ClockTime>::new();
                     *event = gst::event::Segment::builder(&plain).seqnum(seqnum).build();
                 }
+                // Handled, not dropped: what the bindings drop GStreamer 1.22 drops once more, and
+                // complains.
                 gst::EventView::Eos(_) if loops => {
                     on_event(SourceEvent::FileEnded);
-                    return gst::PadProbeReturn::Drop;
+                    return gst::PadProbeReturn::Handled;
                 }
                 // The seek to a file's start concerns the source alone.
                 gst::EventView::FlushStart(_) | gst::EventView::FlushStop(_) if loops => {
-                    return gst::PadProbeReturn::Drop;
+                    return gst::PadProbeReturn::Handled;
                 }
                 _ => {}
             },
