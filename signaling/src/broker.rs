@@ -3,17 +3,23 @@
 //!
 //! The cost of a request is bounded by the sessions of the peer that made it, except where the
 //! answer itself is long: a list names every producer, and a producer that comes or goes is
-//! announced to every listener.
+//! announced to every listener that may see it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use rovercast_protocol::ids::{PeerId, SessionId};
+use rovercast_protocol::ids::{PeerId, RobotId, SessionId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, EndReason, ErrorCode, ErrorMessage, IceServer, PeerBody, PeerInfo, PeerMessage,
-    PeerRequest, PeerRole, PeerStatus, Sdp, SessionEnd, SessionRequest, SessionStart,
-    SessionStarted, Welcome,
+    BrokerMessage, EndReason, ErrorCode, ErrorMessage, IceServers, PeerInfo, PeerRequest, PeerRole,
+    SessionEnd, Welcome,
 };
 use serde_json::Value;
+
+use crate::access::Grant;
+use crate::limits::LimitSettings;
+
+mod calls;
+mod status;
+mod view;
 
 /// What the shell is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,20 +39,77 @@ pub enum Command {
         /// Whether it goes from a consumer to its producer: one that many talk to.
         to_producer: bool,
     },
+    /// Close the connection of a peer that a newer one has replaced. The broker has forgotten it.
+    Replace(PeerId),
+    /// Write down what happened.
+    Note(Note),
 }
 
-/// Sessions that one peer may have as their consumer.
-const MAX_CONSUMED: usize = 64;
+/// What happened, for those who look after the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A peer took these roles in place of others.
+    Roles {
+        /// Which peer.
+        peer: PeerId,
+        /// All it has now.
+        roles: Vec<PeerRole>,
+        /// The robot that it publishes.
+        robot: Option<RobotId>,
+    },
+    /// A peer publishes a robot in place of another peer.
+    Replaced {
+        /// Who did.
+        peer: PeerId,
+        /// Whose place it takes.
+        old: PeerId,
+        /// Which robot.
+        robot: RobotId,
+    },
+    /// Two peers have a session.
+    SessionStarted(Session),
+    /// They have it no longer.
+    SessionEnded(Session, EndReason),
+}
 
-/// What one peer may say of itself, in bytes of JSON: everyone who listens gets it.
-const MAX_META_BYTES: usize = 32 * 1024;
+/// One session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Who sends media.
+    pub producer: PeerId,
+    /// Who gets it.
+    pub consumer: PeerId,
+    /// The robot that the producer publishes.
+    pub robot: Option<RobotId>,
+}
+
+/// How many are there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Population {
+    /// Peers that are connected.
+    pub peers: usize,
+    /// Those that send media.
+    pub producers: usize,
+    /// Those that wait to be called.
+    pub consumers: usize,
+    /// Those that are told who comes and goes.
+    pub listeners: usize,
+    /// Sessions between them.
+    pub sessions: usize,
+}
 
 /// Who is connected, what they are, and who talks to whom.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Broker {
-    ice_servers: Vec<IceServer>,
+    max_meta_bytes: usize,
+    max_sessions_per_robot: usize,
+    max_sessions_per_peer: usize,
     peers: HashMap<PeerId, Peer>,
     sessions: HashMap<SessionId, Session>,
+    /// Who publishes which robot.
+    robots: HashMap<RobotId, PeerId>,
     // Who holds a role, so that nobody searches all peers; ordered, so that answers are, too.
     producers: BTreeSet<PeerId>,
     consumers: BTreeSet<PeerId>,
@@ -55,26 +118,38 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker without peers, which names these servers to everyone who connects.
-    pub fn new(ice_servers: Vec<IceServer>) -> Self {
-        Self { ice_servers, ..Self::default() }
+    /// A broker without peers. Of the limits it keeps those of sessions and `meta`.
+    pub fn new(limits: &LimitSettings) -> Self {
+        Self {
+            max_meta_bytes: limits.max_meta_bytes as usize,
+            max_sessions_per_robot: limits.max_sessions_per_robot as usize,
+            max_sessions_per_peer: limits.max_sessions_per_peer as usize,
+            peers: HashMap::new(),
+            sessions: HashMap::new(),
+            robots: HashMap::new(),
+            producers: BTreeSet::new(),
+            consumers: BTreeSet::new(),
+            listeners: BTreeSet::new(),
+            came: 0,
+        }
     }
 
-    /// A peer is connected. Its id must be new.
-    pub fn connect(&mut self, peer_id: PeerId) -> Vec<Command> {
-        let ice_servers = self.ice_servers.clone();
-        let welcome = Welcome { peer_id: peer_id.clone(), ice_servers };
+    /// A peer is connected, may do what `grant` says, and is told of `servers`. Its id must be new.
+    pub fn connect(&mut self, peer_id: PeerId, grant: Grant, servers: IceServers) -> Vec<Command> {
+        let IceServers { ice_servers, ice_servers_ttl_s } = servers;
+        let welcome = Welcome { peer_id: peer_id.clone(), ice_servers, ice_servers_ttl_s };
         self.came += 1;
-        self.peers.insert(peer_id.clone(), Peer { number: self.came, ..Peer::default() });
+        self.peers.insert(peer_id.clone(), Peer::new(self.came, grant));
         vec![send(&peer_id, BrokerMessage::Welcome(welcome))]
     }
 
-    /// A peer asks for something. `fresh` names the session, should one come of it; it must be new.
+    /// A peer asks for something. `fresh` names the session, should one come of it; the name must
+    /// be new. [`PeerRequest::GetIceServers`] leads to nothing: who makes credentials answers it.
     pub fn handle(
         &mut self,
         from: &PeerId,
         request: PeerRequest,
-        fresh: SessionId,
+        fresh: impl FnOnce() -> SessionId,
     ) -> Vec<Command> {
         if !self.peers.contains_key(from) {
             return Vec::new();
@@ -86,13 +161,14 @@ impl Broker {
             PeerRequest::Peer(message) => self.relay(from, &message),
             PeerRequest::Error(complaint) => self.relay_complaint(from, &complaint),
             PeerRequest::List => {
-                let producers = self.describe(&self.producers);
+                let producers = self.describe(&self.producers, from);
                 Ok(vec![send(from, BrokerMessage::List { producers })])
             }
             PeerRequest::ListConsumers => {
-                let consumers = self.describe(&self.consumers);
+                let consumers = self.describe(&self.consumers, from);
                 Ok(vec![send(from, BrokerMessage::ListConsumers { consumers })])
             }
+            PeerRequest::GetIceServers => Ok(Vec::new()),
         };
         outcome.unwrap_or_else(|refusal| vec![send(from, BrokerMessage::Error(refusal))])
     }
@@ -105,222 +181,72 @@ impl Broker {
         for index in [&mut self.producers, &mut self.consumers, &mut self.listeners] {
             index.remove(peer_id);
         }
-        let mut commands: Vec<_> = (gone.sessions.iter())
-            .filter_map(|session_id| self.close(session_id, peer_id, EndReason::PeerLeft))
-            .collect();
-        if is_public(&gone.roles) {
-            let status = PeerStatus {
-                peer_id: Some(peer_id.clone()),
-                roles: Vec::new(),
-                meta: gone.meta.clone(),
-            };
-            commands.extend(self.announce(status));
+        if let Some(robot) = &gone.profile.robot {
+            self.robots.remove(robot);
         }
+        let mut commands = Vec::new();
+        for session_id in gone.produces.iter().chain(&gone.consumes) {
+            commands.extend(self.close(session_id, peer_id, EndReason::PeerLeft));
+        }
+        let after = Profile { meta: gone.profile.meta.clone(), ..Profile::default() };
+        commands.extend(self.announce(peer_id, &gone.grant, &gone.profile, &after));
         commands
     }
 
-    fn set_status(&mut self, from: &PeerId, status: PeerStatus) -> Outcome {
-        let roles = distinct(&status.roles);
-        if roles.contains(&PeerRole::Producer) && roles.contains(&PeerRole::Consumer) {
-            let details = "the roles producer and consumer exclude each other: \
-                           use a connection of its own for each";
-            return Err(refusal(ErrorCode::ConflictingRoles, details));
+    /// The broker stops: everybody is told that the sessions are over, and nobody has one.
+    pub fn stop(&mut self) -> Vec<Command> {
+        let sessions = std::mem::take(&mut self.sessions);
+        for peer in self.peers.values_mut() {
+            peer.produces.clear();
+            peer.consumes.clear();
         }
-        let meta_bytes = status.meta.as_ref().map_or(0, |meta| meta.to_string().len());
-        if meta_bytes > MAX_META_BYTES {
-            let details = format!("meta has {meta_bytes} bytes: say it in {MAX_META_BYTES}");
-            return Err(refusal(ErrorCode::TooLarge, details));
-        }
-        let Some(peer) = self.peers.get_mut(from) else {
-            return Ok(Vec::new());
+        let reason = EndReason::BrokerStops;
+        let end = |session: Session| {
+            let to = vec![session.producer.clone(), session.consumer.clone()];
+            let end = SessionEnd { session_id: session.id.clone(), reason: Some(reason) };
+            let message = BrokerMessage::EndSession(end);
+            [Command::Send { to, message }, Command::Note(Note::SessionEnded(session, reason))]
         };
-        if peer.roles == roles && peer.meta == status.meta {
-            return Ok(Vec::new());
-        }
-        let old_roles = std::mem::replace(&mut peer.roles, roles.clone());
-        peer.meta.clone_from(&status.meta);
-        let sessions = peer.sessions.clone();
-        let mut commands = Vec::new();
-        for (role, index) in [
-            (PeerRole::Producer, &mut self.producers),
-            (PeerRole::Consumer, &mut self.consumers),
-            (PeerRole::Listener, &mut self.listeners),
-        ] {
-            if roles.contains(&role) {
-                index.insert(from.clone());
-            } else {
-                index.remove(from);
-            }
-        }
-        let left = |role| old_roles.contains(&role) && !roles.contains(&role);
-        for session_id in sessions {
-            let was_producer = self.sessions.get(&session_id).map(|s| s.producer == *from);
-            if was_producer == Some(true) && left(PeerRole::Producer)
-                || was_producer == Some(false) && left(PeerRole::Consumer)
-            {
-                commands.extend(self.close(&session_id, from, EndReason::Ended));
-            }
-        }
-        let public = is_public(&roles) || is_public(&old_roles);
-        let listens = roles.contains(&PeerRole::Listener);
-        let status = PeerStatus { peer_id: Some(from.clone()), roles, meta: status.meta };
-        if public {
-            commands.extend(self.announce(status));
-        } else if listens {
-            // Nobody waits for news of listeners, but itself: telling all of them of each other
-            // would cost the square of their number.
-            commands.push(send(from, BrokerMessage::PeerStatusChanged(status)));
-        }
-        Ok(commands)
+        sessions.into_values().flat_map(end).collect()
     }
 
-    fn start_session(&mut self, from: &PeerId, wish: SessionRequest, fresh: SessionId) -> Outcome {
-        let to = wish.peer_id;
-        if to == *from {
-            let details = "a peer cannot have a session with itself: name another one";
-            return Err(refusal(ErrorCode::NotAProducer, details));
-        }
-        let Some(peer) = self.peers.get(&to) else {
-            let details =
-                format!("peer {to} is not connected: ask for the `list` of those that are");
-            return Err(refusal(ErrorCode::UnknownPeer, details));
-        };
-        let (producer, consumer) = if peer.roles.contains(&PeerRole::Producer) {
-            (&to, from)
-        } else if peer.roles.contains(&PeerRole::Consumer) {
-            (from, &to)
-        } else {
-            let details = format!(
-                "peer {to} is neither a producer nor a waiting consumer: \
-                 ask for the `list` of producers"
-            );
-            return Err(refusal(ErrorCode::NotAProducer, details));
-        };
-        let consumed = self.peers.get(consumer).map_or(0, |peer| {
-            peer.sessions
-                .iter()
-                .filter(|id| self.sessions.get(*id).is_some_and(|s| s.consumer == *consumer))
-                .count()
-        });
-        if consumed >= MAX_CONSUMED {
-            let details = format!("peer {consumer} has {MAX_CONSUMED} sessions: end one first");
-            return Err(refusal(ErrorCode::TooManySessions, details));
-        }
-        for member in [producer, consumer] {
-            if let Some(peer) = self.peers.get_mut(member) {
-                peer.sessions.insert(fresh.clone());
-            }
-        }
-        let session = Session { producer: producer.clone(), consumer: consumer.clone() };
-        self.sessions.insert(fresh.clone(), session);
-        let started = SessionStarted { peer_id: producer.clone(), session_id: fresh.clone() };
-        let start = SessionStart {
-            peer_id: consumer.clone(),
-            session_id: fresh,
-            offer: wish.offer,
-            cameras: wish.cameras,
-        };
-        Ok(vec![
-            send(consumer, BrokerMessage::SessionStarted(started)),
-            send(producer, BrokerMessage::StartSession(start)),
-        ])
+    /// The robots that `grant` shows, in the order in which they came.
+    pub fn robots(&self, grant: &Grant) -> Vec<PeerInfo> {
+        self.in_order(&self.producers)
+            .filter(|(_, peer)| grant.may_view(peer.profile.robot()))
+            .map(|(id, peer)| view::info(id, &peer.profile, grant))
+            .collect()
     }
 
-    fn end_session(&mut self, from: &PeerId, session_id: &SessionId) -> Outcome {
-        match self.session_of(from, session_id)? {
-            Some(_) => Ok(self.close(session_id, from, EndReason::Ended).into_iter().collect()),
-            None => Ok(Vec::new()),
+    /// How many are there now.
+    pub fn population(&self) -> Population {
+        Population {
+            peers: self.peers.len(),
+            producers: self.producers.len(),
+            consumers: self.consumers.len(),
+            listeners: self.listeners.len(),
+            sessions: self.sessions.len(),
         }
     }
 
-    fn relay(&self, from: &PeerId, message: &PeerMessage) -> Outcome {
-        let Some(session) = self.session_of(from, &message.session_id)? else {
-            return Ok(Vec::new());
-        };
-        if matches!(message.body, PeerBody::Sdp(Sdp::Offer { .. })) && session.consumer == *from {
-            let details = "only the producer of a session offers: wait for its offer and answer it";
-            let session_id = Some(message.session_id.clone());
-            return Err(ErrorMessage { session_id, ..refusal(ErrorCode::NotTheProducer, details) });
-        }
-        let to_producer = session.consumer == *from;
-        Ok(vec![Command::Relay { to: session.other(from).clone(), to_producer }])
-    }
-
-    fn relay_complaint(&self, from: &PeerId, complaint: &ErrorMessage) -> Outcome {
-        // A complaint about no session is about the broker, which has nothing to say to it: an
-        // answer could start an endless exchange of complaints.
-        let Some(session_id) = &complaint.session_id else {
-            return Ok(Vec::new());
-        };
-        // Other programs that produce take every `error` for the end of everything: a consumer must
-        // not be able to end them, it ends its session instead.
-        let session = self.session_of(from, session_id)?;
-        let session = session.filter(|session| session.producer == *from);
-        Ok(session
-            .map(|s| Command::Relay { to: s.consumer.clone(), to_producer: false })
-            .into_iter()
-            .collect())
-    }
-
-    /// The session, if `from` is in it. `None` if it was until a moment ago: both ends may end a
-    /// session, so what was under way just then is late, not wrong. (GStreamer's elements take
-    /// every `error` for the end of everything.)
-    fn session_of(
-        &self,
-        from: &PeerId,
-        session_id: &SessionId,
-    ) -> Result<Option<&Session>, ErrorMessage> {
-        let peer = self.peers.get(from);
-        if peer.is_some_and(|peer| peer.sessions.contains(session_id)) {
-            return Ok(self.sessions.get(session_id));
-        }
-        if peer.is_some_and(|peer| peer.ended.contains(session_id)) {
-            return Ok(None);
-        }
-        // The same words whether the session exists or not: a stranger learns nothing.
-        let details =
-            format!("session {session_id} is none of this peer's: ask for one with `startSession`");
-        Err(ErrorMessage {
-            session_id: Some(session_id.clone()),
-            ..refusal(ErrorCode::UnknownSession, details)
-        })
-    }
-
-    /// Forgets a session and tells the member that did not end it.
-    fn close(
-        &mut self,
-        session_id: &SessionId,
-        ended_by: &PeerId,
-        reason: EndReason,
-    ) -> Option<Command> {
-        let session = self.sessions.remove(session_id)?;
-        for member in [&session.producer, &session.consumer] {
-            if let Some(peer) = self.peers.get_mut(member) {
-                peer.sessions.remove(session_id);
-                if peer.ended.len() == ENDED_KEPT {
-                    peer.ended.pop_front();
-                }
-                peer.ended.push_back(session_id.clone());
-            }
-        }
-        let end = SessionEnd { session_id: session_id.clone(), reason: Some(reason) };
-        Some(send(session.other(ended_by), BrokerMessage::EndSession(end)))
-    }
-
-    fn announce(&self, status: PeerStatus) -> Option<Command> {
-        let to: Vec<_> = self.listeners.iter().cloned().collect();
-        let message = BrokerMessage::PeerStatusChanged(status);
-        (!to.is_empty()).then_some(Command::Send { to, message })
+    /// Those of a list whom `viewer` may see.
+    fn describe(&self, ids: &BTreeSet<PeerId>, viewer: &PeerId) -> Vec<PeerInfo> {
+        let Some(viewer) = self.peers.get(viewer) else { return Vec::new() };
+        self.in_order(ids)
+            .filter(|(_, peer)| view::shows(viewer, &peer.profile, &peer.grant))
+            .map(|(id, peer)| view::info(id, &peer.profile, &viewer.grant))
+            .collect()
     }
 
     /// In the order in which they came: of two connections of one robot, the later is the live one.
-    fn describe(&self, ids: &BTreeSet<PeerId>) -> Vec<PeerInfo> {
+    fn in_order<'a>(
+        &'a self,
+        ids: &'a BTreeSet<PeerId>,
+    ) -> impl Iterator<Item = (&'a PeerId, &'a Peer)> {
         let mut peers: Vec<_> =
             ids.iter().filter_map(|id| Some((id, self.peers.get(id)?))).collect();
         peers.sort_by_key(|(_, peer)| peer.number);
-        let info =
-            |(id, peer): (&PeerId, &Peer)| PeerInfo { id: id.clone(), meta: peer.meta.clone() };
-        peers.into_iter().map(info).collect()
+        peers.into_iter()
     }
 }
 
@@ -330,38 +256,64 @@ type Outcome = Result<Vec<Command>, ErrorMessage>;
 /// So many ended sessions are remembered of each peer.
 const ENDED_KEPT: usize = 64;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Peer {
     /// Counts up with each peer that comes.
     number: u64,
-    roles: Vec<PeerRole>,
-    meta: Option<Value>,
-    sessions: BTreeSet<SessionId>,
+    grant: Grant,
+    profile: Profile,
+    /// Sessions in which it sends media.
+    produces: BTreeSet<SessionId>,
+    /// Sessions in which it gets media.
+    consumes: BTreeSet<SessionId>,
     ended: VecDeque<SessionId>,
 }
 
-#[derive(Debug)]
-struct Session {
-    producer: PeerId,
-    consumer: PeerId,
+/// What a peer says of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Profile {
+    roles: Vec<PeerRole>,
+    /// The robot that it publishes.
+    robot: Option<RobotId>,
+    meta: Option<Value>,
 }
 
-impl Session {
-    /// The member that is not `member`.
-    fn other(&self, member: &PeerId) -> &PeerId {
-        if self.producer == *member { &self.consumer } else { &self.producer }
+impl Peer {
+    fn new(number: u64, grant: Grant) -> Self {
+        Self {
+            number,
+            grant,
+            profile: Profile::default(),
+            produces: BTreeSet::new(),
+            consumes: BTreeSet::new(),
+            ended: VecDeque::new(),
+        }
+    }
+
+    /// Moves a session to those that have ended.
+    fn forget(&mut self, session_id: &SessionId) {
+        self.produces.remove(session_id);
+        self.consumes.remove(session_id);
+        if self.ended.len() == ENDED_KEPT {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(session_id.clone());
     }
 }
 
-/// Each role once, in one order, so that equal roles compare equal.
-fn distinct(roles: &[PeerRole]) -> Vec<PeerRole> {
-    let all = [PeerRole::Producer, PeerRole::Listener, PeerRole::Consumer];
-    all.into_iter().filter(|role| roles.contains(role)).collect()
-}
+impl Profile {
+    fn is(&self, role: PeerRole) -> bool {
+        self.roles.contains(&role)
+    }
 
-/// Peers that can be called: those that listeners want to hear of.
-fn is_public(roles: &[PeerRole]) -> bool {
-    roles.contains(&PeerRole::Producer) || roles.contains(&PeerRole::Consumer)
+    /// Can be called: one of those that listeners want to hear of.
+    fn is_public(&self) -> bool {
+        self.is(PeerRole::Producer) || self.is(PeerRole::Consumer)
+    }
+
+    fn robot(&self) -> Option<&str> {
+        self.robot.as_ref().map(RobotId::as_str)
+    }
 }
 
 fn send(to: &PeerId, message: BrokerMessage) -> Command {

@@ -4,9 +4,13 @@
 //!
 //! A [`Server`] is complete in itself, so that a robot can run one inside its own process.
 
+pub mod access;
+mod audit;
 pub mod broker;
 pub mod config;
-mod socket;
+pub mod limits;
+pub mod metrics;
+pub mod socket;
 mod web;
 
 use std::io;
@@ -21,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-pub use config::{Config, Settings};
+pub use config::{Config, Flags};
 use socket::Hub;
 
 /// How long a client may take for the head of a request, or be idle between two.
@@ -61,7 +65,7 @@ impl Server {
                  every robot; listen on a loopback address or fence the network off"
             );
         }
-        let (hub, all_closed) = Hub::new(config);
+        let (hub, all_closed) = Hub::new(&config);
         Ok(Self { listener, local_addr, hub, all_closed })
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use rovercast_signaling::{Config, Server, Settings};
+use rovercast_signaling::{Config, Flags, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,7 +23,7 @@ struct Arguments {
     log_level: String,
 
     #[command(flatten)]
-    settings: Settings,
+    flags: Flags,
 }
 
 /// What clap exits with on a wrong command line, too.
@@ -49,12 +49,12 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn config(arguments: Arguments) -> Result<Config, String> {
     let Some(path) = arguments.config else {
-        return Config::load(None, arguments.settings).map_err(|error| error.to_string());
+        return Config::load(None, arguments.flags).map_err(|error| error.to_string());
     };
     let name = path.display().to_string();
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("{name}: {error}; name a readable file with --config"))?;
-    Config::load(Some((&name, &text)), arguments.settings).map_err(|error| error.to_string())
+    Config::load(Some((&name, &text)), arguments.flags).map_err(|error| error.to_string())
 }
 
 #[tokio::main]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,7 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use include_dir::{Dir, include_dir};
 
-use crate::socket::Hub;
+use crate::access::Grant;
+use crate::socket::{Caller, Hub};
 
 /// Scripts, styles and connections (WebSockets included) of this server only; nothing inline.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -84,7 +86,9 @@ impl Site {
                 return (StatusCode::FORBIDDEN, remedy).into_response();
             }
         }
-        self.hub.accept(upgrade)
+        let address = IpAddr::from([0, 0, 0, 0]);
+        let caller = Caller { grant: Grant::open(), address, permit: None };
+        self.hub.accept(upgrade, caller)
     }
 
     fn page(&self, path: &str, headers: &HeaderMap) -> Response {

@@ -35,7 +35,7 @@ fn an_open_door_is_warned_of_once() {
 #[test]
 fn a_bad_config_is_told_line_by_line() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bad.toml");
-    let text = "listen = \"127.0.0.1:0\"\nqueue_messages = 1\n\nmax_mesage_bytes = 9\n\
+    let text = "[limits]\nqueue_messages = 1\n\nmax_mesage_bytes = 9\n\
                 ping_interval_s = true\n";
     std::fs::write(&file, text).unwrap();
     let output = start(&["--config", file.to_str().unwrap()]).wait_with_output().unwrap();

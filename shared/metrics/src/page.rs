@@ -12,6 +12,9 @@ use prometheus_client::registry::Registry;
 
 use crate::seconds::Seconds;
 
+/// The content type of a page: OpenMetrics, which Prometheus asks for and others take for its own.
+pub const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Labels of one figure: name and value. Values must come from a small, fixed set: each that ever
 /// occurs is kept by Prometheus for months.
 pub type Labels = Vec<(&'static str, String)>;
@@ -56,8 +59,7 @@ impl Page<'_> {
         help: &str,
         figures: impl IntoIterator<Item = (Labels, Seconds)>,
     ) -> fmt::Result {
-        let figures = figures.into_iter().map(|(labels, Seconds(histogram))| (labels, histogram));
-        self.family(name, help, MetricType::Histogram, figures)
+        self.family(name, help, MetricType::Histogram, figures.into_iter())
     }
 
     fn family<M: EncodeMetric>(

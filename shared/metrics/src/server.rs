@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::address::Address;
-use crate::page::{Figures, text};
+use crate::page::{FORMAT, Figures, text};
 
 /// Connections at the same time, each for one request. Further ones wait to be accepted.
 const CONNECTIONS: usize = 8;
@@ -29,9 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait when no connection can be accepted, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// OpenMetrics, which Prometheus asks for and others take for its own format.
-const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A server that listens, and does not answer yet.
 #[derive(Debug)]

@@ -27,6 +27,8 @@ pub enum PeerRequest {
     List,
     /// Asks for the consumers that wait to be called.
     ListConsumers,
+    /// Asks for STUN and TURN servers with fresh credentials (ours).
+    GetIceServers,
 }
 
 /// From the broker to a peer.
@@ -55,6 +57,8 @@ pub enum BrokerMessage {
         /// The consumers that wait to be called.
         consumers: Vec<PeerInfo>,
     },
+    /// The answer to [`PeerRequest::GetIceServers`] (ours).
+    IceServers(IceServers),
     /// A request that was refused, or the other peer's complaint.
     Error(ErrorMessage),
 }
@@ -68,6 +72,21 @@ pub struct Welcome {
     /// STUN and TURN servers to use, as in the browser's `RTCIceServer` (ours).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ice_servers: Vec<IceServer>,
+    /// For how long their credentials are good, in seconds; for ever when left out (ours).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ice_servers_ttl_s: Option<u32>,
+}
+
+/// STUN and TURN servers to use from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceServers {
+    /// The servers, as in [`Welcome`].
+    #[serde(default)]
+    pub ice_servers: Vec<IceServer>,
+    /// For how long their credentials are good, in seconds; for ever when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ice_servers_ttl_s: Option<u32>,
 }
 
 /// One STUN or TURN server.
@@ -184,9 +203,13 @@ pub struct SessionStart {
     /// The consumer's SDP offer, if it made one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<String>,
-    /// The cameras wanted; all of them when left out (ours).
+    /// The cameras wanted, of those that the consumer may see; all of them when left out (ours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cameras: Option<Vec<CameraId>>,
+    /// Whether the consumer's token allows it to control the robot; left out by a broker that
+    /// knows no tokens (ours).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<bool>,
 }
 
 /// A session promised to a consumer.
@@ -218,6 +241,8 @@ pub enum EndReason {
     Ended,
     /// The other peer's connection to the broker is gone; its media may well go on.
     PeerLeft,
+    /// The broker stops; the media may well go on.
+    BrokerStops,
     /// A reason of a later version.
     #[serde(other)]
     Other,
@@ -346,6 +371,22 @@ pub enum ErrorCode {
     NegotiationTimeout,
     /// The robot, or the peer that asks, has as many sessions as it may.
     TooManySessions,
+    /// The broker wants a token, and there is none, or none that it trusts.
+    Unauthorized,
+    /// The token was good until now.
+    TokenExpired,
+    /// The token does not allow this.
+    Forbidden,
+    /// Somebody else publishes a robot of this name.
+    RobotTaken,
+    /// A newer connection publishes the same robot; this one ends.
+    Replaced,
+    /// The peer asks more, or more often in vain, than it may.
+    RateLimited,
+    /// The broker, or one address, has as many connections as it may.
+    TooManyConnections,
+    /// The broker stops; the connection ends.
+    ShuttingDown,
     /// Something failed inside.
     Internal,
     /// A code of a later version.
@@ -353,9 +394,24 @@ pub enum ErrorCode {
     Other,
 }
 
+impl std::fmt::Display for ErrorCode {
+    /// As it stands on the wire.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// The `type` of every [`PeerRequest`].
-const REQUEST_TYPES: [&str; 7] =
-    ["setPeerStatus", "startSession", "endSession", "peer", "error", "list", "listConsumers"];
+const REQUEST_TYPES: [&str; 8] = [
+    "setPeerStatus",
+    "startSession",
+    "endSession",
+    "peer",
+    "error",
+    "list",
+    "listConsumers",
+    "getIceServers",
+];
 
 impl PeerRequest {
     /// Parses the text of a frame. The error is what to answer.
@@ -414,8 +470,11 @@ mod tests {
 
     #[test]
     fn our_fields_are_left_out_when_empty() {
-        let welcome =
-            BrokerMessage::Welcome(Welcome { peer_id: PeerId("p".into()), ice_servers: vec![] });
+        let welcome = BrokerMessage::Welcome(Welcome {
+            peer_id: PeerId("p".into()),
+            ice_servers: vec![],
+            ice_servers_ttl_s: None,
+        });
         assert_eq!(serde_json::to_string(&welcome).unwrap(), r#"{"type":"welcome","peerId":"p"}"#);
     }
 
@@ -438,6 +497,13 @@ mod tests {
             r#"{"type":"peer","sessionId":"s","sessionId":"t","sdp":{"type":"answer","sdp":""}}"#,
         ] {
             assert_eq!(code(malformed), ErrorCode::Malformed, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_shown_as_it_stands_on_the_wire() {
+        for code in [ErrorCode::TooManyConnections, ErrorCode::Forbidden] {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.to_string());
         }
     }
 

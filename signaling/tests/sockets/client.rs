@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rovercast_signaling::limits::LimitSettings;
 use rovercast_signaling::{Config, Server};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -19,6 +20,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The settings of most tests: a free port.
 pub(crate) fn config() -> Config {
     Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() }
+}
+
+/// The same, with other limits.
+pub(crate) fn limited(change: impl FnOnce(&mut LimitSettings)) -> Config {
+    let mut config = config();
+    change(&mut config.limits);
+    config
 }
 
 /// A broker that runs.
@@ -92,6 +100,12 @@ impl Peer {
 
     pub(crate) async fn say(&mut self, message: Value) {
         self.send(Message::text(message.to_string())).await;
+    }
+
+    /// The error is that the connection is over.
+    pub(crate) async fn try_say(&mut self, message: Value) -> Result<(), Error> {
+        let message = Message::text(message.to_string());
+        timeout(PATIENCE, self.socket.send(message)).await.unwrap()
     }
 
     pub(crate) async fn send(&mut self, message: Message) {

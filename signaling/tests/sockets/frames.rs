@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::client::{Broker, config, ice};
+use crate::client::{Broker, config, ice, limited};
 
 #[tokio::test]
 async fn frames_that_are_no_messages_are_refused_and_survived() {
@@ -37,7 +37,7 @@ async fn frames_that_are_no_messages_are_refused_and_survived() {
 async fn a_frame_that_is_too_large_ends_the_connection_and_says_so() {
     let broker = Broker::start(config()).await;
     let (mut robot, mut viewer, session) = broker.session().await;
-    let limit = Config::default().max_message_bytes;
+    let limit = Config::default().limits.max_message_bytes as usize;
     let overhead = ice(&session, 0).to_string().len();
     viewer.say(ice(&session, limit - overhead)).await;
     assert_eq!(robot.hear_text().await.len(), limit);
@@ -52,7 +52,7 @@ async fn a_frame_that_is_too_large_ends_the_connection_and_says_so() {
 
 #[tokio::test]
 async fn a_burst_of_requests_is_answered_to_the_last() {
-    let broker = Broker::start(Config { queue_messages: 8, ..config() }).await;
+    let broker = Broker::start(limited(|limits| limits.queue_messages = 8)).await;
     let mut peer = broker.peer().await;
     for _ in 0..1_000 {
         peer.say(json!({"type": "list"})).await;

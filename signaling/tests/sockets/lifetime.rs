@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::client::{Broker, PATIENCE, config, ice};
+use crate::client::{Broker, PATIENCE, config, ice, limited};
 
 #[tokio::test]
 async fn a_peer_that_stops_reading_is_dropped_and_nobody_else_notices() {
-    stop_reading(Config { queue_messages: 16, ..config() }).await;
-    stop_reading(Config { queue_bytes: 200_000, ..config() }).await;
+    stop_reading(limited(|limits| limits.queue_messages = 16)).await;
+    stop_reading(limited(|limits| limits.queue_bytes = 200_000)).await;
 }
 
 async fn stop_reading(config: Config) {
@@ -104,11 +104,10 @@ async fn a_robot_that_reads_survives_many_viewers_at_once() {
 
 #[tokio::test]
 async fn a_peer_that_does_not_answer_pings_is_dropped() {
-    let broker = Broker::start(Config {
-        ping_interval: Duration::from_millis(50),
-        silence_timeout: Duration::from_millis(400),
-        ..config()
-    })
+    let broker = Broker::start(limited(|limits| {
+        limits.ping_interval = Duration::from_millis(50);
+        limits.silence_timeout = Duration::from_millis(400);
+    }))
     .await;
     let mut listener = broker.peer().await;
     listener.say(json!({"type": "setPeerStatus", "roles": ["listener"]})).await;
@@ -161,6 +160,11 @@ async fn a_broker_that_stops_says_goodbye_and_is_gone_within_a_second() {
 
     let began = Instant::now();
     let goodbyes = async {
+        let end = json!({"type": "endSession", "sessionId": session, "reason": "brokerStops"});
+        for peer in [&mut robot, &mut viewer] {
+            assert_eq!(peer.hear().await, end);
+            peer.hear_error("shutting-down").await;
+        }
         let (robot, viewer) = tokio::join!(robot.hear_end(), viewer.hear_end());
         assert_eq!(robot.unwrap().code, CloseCode::Away);
         assert_eq!(viewer.unwrap().code, CloseCode::Away);

@@ -4,5 +4,6 @@
 mod client;
 mod frames;
 mod lifetime;
+mod limits;
 mod pages;
 mod sessions;

@@ -1,0 +1,164 @@
+//! The hub with peers that live in this program: what waits for whom, and how it ends.
+
+use std::time::Duration;
+
+use rovercast_protocol::signaling::IceServer;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::*;
+
+/// Longer than anything takes; only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn hub(change: impl FnOnce(&mut Config)) -> Arc<Hub> {
+    let mut config = Config::default();
+    change(&mut config);
+    Hub::new(&config).0
+}
+
+async fn hear(peer: &mut Attached) -> Value {
+    let text = timeout(PATIENCE, peer.recv()).await.unwrap().unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+async fn hear_a(peer: &mut Attached, kind: &str) -> Value {
+    let message = hear(peer).await;
+    assert_eq!(message["type"], kind, "{message}");
+    message
+}
+
+async fn hear_end(peer: &mut Attached, code: &str) {
+    let error = hear_a(peer, "error").await;
+    assert_eq!(error["code"], code, "{error}");
+    assert_eq!(timeout(PATIENCE, peer.recv()).await.unwrap(), None);
+    peer.say(json!({"type": "list"}).to_string());
+    assert_eq!(timeout(PATIENCE, peer.recv()).await.unwrap(), None);
+}
+
+async fn attach(hub: &Arc<Hub>, grant: Grant) -> Attached {
+    let mut peer = hub.attach(grant, HERE);
+    assert_eq!(hear_a(&mut peer, "welcome").await["peerId"], peer.peer_id().0);
+    peer
+}
+
+async fn robot(hub: &Arc<Hub>, grant: Grant) -> Attached {
+    let robot = attach(hub, grant).await;
+    let meta = json!({"name": "r1", "cameras": [{"id": "front"}, {"id": "rear"}]});
+    robot.say(json!({"type": "setPeerStatus", "roles": ["producer"], "meta": meta}).to_string());
+    robot
+}
+
+/// A viewer of `robot`, and the id of their session.
+async fn call(hub: &Arc<Hub>, robot: &mut Attached, grant: Grant) -> (Attached, Value) {
+    let mut viewer = attach(hub, grant).await;
+    viewer.say(json!({"type": "startSession", "peerId": robot.peer_id().0}).to_string());
+    let session = hear_a(&mut viewer, "sessionStarted").await["sessionId"].clone();
+    assert_eq!(hear_a(robot, "startSession").await["sessionId"], session);
+    (viewer, session)
+}
+
+#[tokio::test]
+async fn a_peer_in_this_program_is_like_any_other() {
+    let server = IceServer { urls: vec!["stun:s".into()], username: None, credential: None };
+    let hub = hub(|config| config.ice_servers = vec![server]);
+    let mut robot = robot(&hub, Grant::open()).await;
+    let (viewer, session) = call(&hub, &mut robot, Grant::open()).await;
+    let ice = json!({"candidate": "", "sdpMLineIndex": 0});
+    let frame = json!({"type": "peer", "sessionId": session, "ice": ice}).to_string();
+    viewer.say(frame.clone());
+    assert_eq!(robot.recv().await, Some(frame));
+    robot.say(json!({"type": "getIceServers"}).to_string());
+    let servers = json!({"type": "iceServers", "iceServers": [{"urls": ["stun:s"]}]});
+    assert_eq!(hear(&mut robot).await, servers);
+    drop(viewer);
+    let end = json!({"type": "endSession", "sessionId": session, "reason": "peerLeft"});
+    assert_eq!(hear(&mut robot).await, end);
+}
+
+#[tokio::test]
+async fn robots_are_told_as_far_as_the_grant_shows_them() {
+    let hub = hub(|_| {});
+    let before = unix_s(SystemTime::now());
+    let robot = robot(&hub, Grant::new("r1", u64::MAX, "publish:r1")).await;
+    let robots = |scopes| hub.robots(&Grant::new("x", u64::MAX, scopes));
+    let [seen] = &robots("view:r1/rear")[..] else { panic!("not one") };
+    assert_eq!(seen.info.id, *robot.peer_id());
+    let cameras = json!([{"id": "rear"}]);
+    assert_eq!(seen.info.meta, Some(json!({"name": "r1", "cameras": cameras})));
+    assert!((before..=unix_s(SystemTime::now())).contains(&seen.since_unix_s), "{seen:?}");
+    assert_eq!(robots("view:r2"), []);
+}
+
+#[tokio::test]
+async fn a_token_that_expires_ends_the_peer() {
+    let hub = hub(|_| {});
+    let mut robot = robot(&hub, Grant::open()).await;
+    let soon = unix_s(SystemTime::now()) + 1;
+    let (mut viewer, session) = call(&hub, &mut robot, Grant::new("v", soon, "view:*")).await;
+    hear_end(&mut viewer, "token-expired").await;
+    assert!(unix_s(SystemTime::now()) >= soon);
+    drop(viewer);
+    assert_eq!(hear_a(&mut robot, "endSession").await["sessionId"], session);
+    let page = hub.metrics().render();
+    assert!(page.contains("ended_total{reason=\"token-expired\"} 1\n"), "{page}");
+}
+
+#[tokio::test]
+async fn a_robot_that_comes_back_replaces_itself() {
+    let hub = hub(|_| {});
+    let grant = || Grant::new("r1", u64::MAX, "publish:r1");
+    let mut old = robot(&hub, grant()).await;
+    let (mut viewer, session) = call(&hub, &mut old, Grant::new("v", u64::MAX, "view:*")).await;
+    let new = robot(&hub, grant()).await;
+    let end = json!({"type": "endSession", "sessionId": session, "reason": "peerLeft"});
+    assert_eq!(hear(&mut viewer).await, end);
+    hear_end(&mut old, "replaced").await;
+    let robots = hub.robots(&Grant::open());
+    assert_eq!(robots.iter().map(|robot| &robot.info.id).collect::<Vec<_>>(), [new.peer_id()]);
+}
+
+#[tokio::test]
+async fn a_broker_that_stops_tells_everybody_and_takes_nobody() {
+    let hub = hub(|_| {});
+    let mut robot = robot(&hub, Grant::open()).await;
+    let (mut viewer, session) = call(&hub, &mut robot, Grant::open()).await;
+    hub.close();
+    let end = json!({"type": "endSession", "sessionId": session, "reason": "brokerStops"});
+    for peer in [&mut robot, &mut viewer] {
+        assert_eq!(hear(peer).await, end);
+        hear_end(peer, "shutting-down").await;
+    }
+    hear_end(&mut hub.attach(Grant::open(), HERE), "shutting-down").await;
+}
+
+#[tokio::test]
+async fn what_waits_for_all_peers_is_bounded() {
+    const PEERS: usize = 30;
+    let hub = hub(|config| config.limits.queue_bytes_in_all = 1024 * 1024);
+    let mut reader = attach(&hub, Grant::open()).await;
+    let mut stuck = Vec::new();
+    for _ in 0..PEERS {
+        stuck.push(attach(&hub, Grant::open()).await);
+    }
+    let say = json!({"type": "endSession", "sessionId": "x".repeat(30_000)}).to_string();
+    let waiting = || hub.metrics().queued_bytes().load(std::sync::atomic::Ordering::Relaxed);
+    for _ in 0..10 {
+        for peer in &stuck {
+            peer.say(say.clone());
+            // Those that read are not disturbed.
+            reader.say(say.clone());
+            assert_eq!(hear_a(&mut reader, "error").await["code"], "unknown-session");
+            assert!(waiting() < 1024 * 1024 + PEERS * 128 * 1024, "{}", waiting());
+        }
+    }
+    let mut dropped = 0;
+    for peer in &mut stuck {
+        while timeout(PATIENCE, peer.recv()).await.unwrap().is_some() {}
+        dropped += usize::from(peer.is_ended(Ended::TooSlow));
+    }
+    assert!(dropped > PEERS / 2, "{dropped}");
+    assert_eq!(waiting(), 0);
+}
