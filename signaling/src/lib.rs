@@ -8,9 +8,11 @@ pub mod access;
 mod audit;
 pub mod broker;
 pub mod config;
+pub mod key_files;
 pub mod limits;
 pub mod metrics;
 pub mod socket;
+pub mod token;
 mod web;
 
 use std::io;

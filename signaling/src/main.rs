@@ -5,15 +5,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
-use rovercast_signaling::{Config, Flags, Server};
+use clap::{Parser, Subcommand};
+use rovercast_signaling::{Config, Flags, Server, token};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Introduces robots to viewers over WebSocket and serves the browser viewer.
 #[derive(Debug, Parser)]
-#[command(name = "rovercast-signaling", version)]
+#[command(name = "rovercast-signaling", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// The settings file, for example config/signaling.toml; flags win over it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -26,6 +29,12 @@ struct Arguments {
     flags: Flags,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Mint a token, and print it alone; `token new-secret` prints a new secret to sign with
+    Token(token::Args),
+}
+
 /// What clap exits with on a wrong command line, too.
 const BAD_CONFIG: u8 = 2;
 
@@ -36,6 +45,10 @@ fn main() -> anyhow::Result<ExitCode> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    if let Some(Command::Token(wanted)) = arguments.command {
+        token::run(wanted)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = match config(arguments) {
         Ok(config) => config,
         Err(problems) => {

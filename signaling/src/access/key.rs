@@ -204,7 +204,7 @@ impl SigningKey {
         Ok(Self { id: id.to_owned(), algorithm, material })
     }
 
-    /// A token of these claims, which names this key.
+    /// A token of these claims, which names this key. ES256 takes randomness from the system for it.
     pub fn sign(&self, claims: &impl Serialize) -> Result<String, jsonwebtoken::errors::Error> {
         crypto::install();
         let header = Header { kid: Some(self.id.clone()), ..Header::new(self.algorithm.of_jwt()) };

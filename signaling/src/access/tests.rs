@@ -171,6 +171,38 @@ fn tokens_of_every_algorithm_are_taken() {
     assert!(same.verify(&hs256(&claims()), NOW).is_ok());
 }
 
+/// The examples of RFC 7515 (A.1 and A.3), which others signed. They lack a `sub`; nobody would get to
+/// know that if their signatures were wrong.
+#[test]
+fn signatures_of_others_are_understood() {
+    let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1\
+                  Z9CAow";
+    let secret = URL_SAFE_NO_PAD.decode(secret).unwrap();
+    let public_key = b"-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7
+6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==
+-----END PUBLIC KEY-----
+";
+    let verifier = Verifier::new(vec![
+        key("hs", Algorithm::Hs256, &secret),
+        key("es", Algorithm::Es256, public_key),
+    ]);
+    let payload = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb29\
+                   0Ijp0cnVlfQ";
+    for (header, signature) in [
+        ("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+        (
+            "eyJhbGciOiJFUzI1NiJ9",
+            "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
+        ),
+    ] {
+        let token = format!("{header}.{payload}.{signature}");
+        assert_eq!(verifier.verify(&token, NOW), Err(Denied::Claims), "{header}");
+        let other = format!("{header}.{payload}x.{signature}");
+        assert_eq!(verifier.verify(&other, NOW), Err(Denied::Forged), "{header}");
+    }
+}
+
 #[test]
 fn times_are_kept() {
     let verify = |others: Value, now: u64| verifier().verify(&hs256(&claims_but(others)), now);
