@@ -94,9 +94,13 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub max_message_bytes: Option<u32>,
 
-    /// Messages of one peer each second, in the long run [default: 500]
+    /// Messages of one peer each second, in the long run [default: 1000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub messages_per_s: Option<u32>,
+
+    /// Messages of one peer at once, after a rest [default: 4000]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub message_burst: Option<u32>,
 
     /// How many messages may wait for one peer before it is dropped [default: 4096]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(8..=65_536))]
@@ -132,6 +136,7 @@ impl Flags {
         put(self.max_connections_per_address, &mut limits.max_connections_per_address);
         put(self.max_message_bytes, &mut limits.max_message_bytes);
         put(self.messages_per_s, &mut limits.messages_per_s);
+        put(self.message_burst, &mut limits.message_burst);
         put(self.queue_messages, &mut limits.queue_messages);
         put(self.queue_bytes, &mut limits.queue_bytes);
         put(in_seconds(self.ping_interval_s), &mut limits.ping_interval);

@@ -22,7 +22,7 @@ use crate::access::Grant;
 use crate::audit::{self, Who};
 use crate::broker::{Command, Note};
 use crate::config::Config;
-use crate::limits::{LimitSettings, Limits, Permit};
+use crate::limits::{Bucket, LimitSettings, Limits, Permit, Rate};
 use crate::metrics::{Ended, Kind, Metrics};
 
 mod attached;
@@ -36,8 +36,11 @@ use post::{Frame, Outbox, State, Waiting};
 /// What is read from a socket at once; most of what an idle connection costs.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
-/// What is answered counts as a message for each so many bytes.
+/// What is asked and answered counts as one more message for each so many bytes.
 const BYTES_PER_MESSAGE: usize = 4 * 1024;
+
+/// How many lines of the log those may take that never came in: anybody can make as many as he likes.
+const TURNED_AWAY: Rate = Rate { per_s: 10, burst: 200 };
 
 /// All peers of a broker.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub struct Hub {
     ice_servers: IceServers,
     limits: Limits,
     metrics: Arc<Metrics>,
+    /// What may be logged of those that never came in.
+    turned_away: Mutex<Bucket>,
     state: Mutex<State>,
 }
 
@@ -103,6 +108,7 @@ impl Hub {
                 ice_servers_ttl_s: None,
             },
             limits: Limits::new(&config.limits),
+            turned_away: Mutex::new(Bucket::full(TURNED_AWAY, Instant::now())),
             state: Mutex::new(State::new(&config.limits, metrics.clone(), open)),
             metrics,
         };
@@ -144,10 +150,16 @@ impl Hub {
         &self.metrics
     }
 
-    /// Counts and logs a handshake or an HTTP request that was refused.
+    /// Counts a handshake or an HTTP request that was refused, and logs it, unless there are so many
+    /// that the log would be flooded.
     pub fn turn_away(&self, address: IpAddr, code: ErrorCode) {
         self.metrics.refused(code);
-        audit::turned_away(address, code);
+        let mut turned_away = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        let logged = turned_away.take(1, Instant::now());
+        drop(turned_away);
+        if logged {
+            audit::turned_away(address, code);
+        }
     }
 
     /// Ends every session and every connection, and takes no new ones.
@@ -195,8 +207,8 @@ impl Hub {
                 return self.refuse(who, refusal);
             }
         };
-        let kind = Kind::from(&request);
-        self.metrics.heard(kind, text.len());
+        let (kind, asked_bytes) = (Kind::from(&request), text.len());
+        self.metrics.heard(kind, asked_bytes);
         let fresh = || SessionId(Uuid::new_v4().to_string());
         let mut state = self.lock();
         let commands = match request {
@@ -208,10 +220,11 @@ impl Hub {
         };
         let refused = refusal_in(&commands);
         let frame = Frame { from: &who.peer_id, kind, text, came };
-        let (bytes, notes) = state.obey(commands, Some(frame));
+        let (answered_bytes, notes) = state.obey(commands, Some(frame));
         drop(state);
         self.tell(who, refused, &notes);
-        Reply { refused: refused.is_some(), surcharge: surcharge(kind, bytes) }
+        let surcharge = surcharge(kind, asked_bytes + answered_bytes);
+        Reply { refused: refused.is_some(), surcharge }
     }
 
     fn refuse(&self, who: &Who, refusal: ErrorMessage) -> Reply {
@@ -241,13 +254,16 @@ impl Hub {
 }
 
 /// How many messages a request counts as, beside the one that it is, by what it costs the others: a
-/// status goes to every listener, a session makes a robot work, and a long answer has to be written.
-fn surcharge(kind: Kind, answered_bytes: usize) -> u32 {
-    match kind {
+/// status goes to every listener, a session makes a robot work, and long texts have to be read and
+/// written.
+fn surcharge(kind: Kind, bytes: usize) -> u32 {
+    let for_length = u32::try_from(bytes / BYTES_PER_MESSAGE).unwrap_or(u32::MAX);
+    let for_kind = match kind {
         Kind::SetPeerStatus => 49,
         Kind::StartSession => 19,
-        _ => u32::try_from(answered_bytes / BYTES_PER_MESSAGE).unwrap_or(u32::MAX),
-    }
+        _ => 0,
+    };
+    for_length.saturating_add(for_kind)
 }
 
 /// The broker says `error` of its own to nobody but the one that it refuses.

@@ -162,3 +162,75 @@ async fn what_waits_for_all_peers_is_bounded() {
     assert!(dropped > PEERS / 2, "{dropped}");
     assert_eq!(waiting(), 0);
 }
+
+#[tokio::test]
+async fn the_log_tells_who_did_what_and_no_secrets() {
+    let log = Log::default();
+    let guard = tracing::subscriber::set_default(
+        tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish(),
+    );
+    let hub = hub(|_| {});
+    let mut robot = robot(&hub, Grant::new("r1", u64::MAX, "publish:r1")).await;
+    let name = "eve\nINFO audit: event=\"join\"";
+    let (viewer, session) = call(&hub, &mut robot, Grant::new(name, u64::MAX, "view:r1")).await;
+    let secret = json!({"type": "answer", "sdp": "a=ice-pwd:hunter2"});
+    viewer.say(json!({"type": "peer", "sessionId": session, "sdp": secret}).to_string());
+    viewer.say(json!({"type": "setPeerStatus", "roles": ["producer"]}).to_string());
+    viewer.say(json!({"type": "peer", "sessionId": "\nhunter2", "sdp": secret}).to_string());
+    for _ in 0..1_000 {
+        hub.turn_away(HERE, ErrorCode::Unauthorized);
+    }
+    let (robot_id, viewer_id) = (robot.peer_id().to_string(), viewer.peer_id().to_string());
+    drop(viewer);
+    drop(robot);
+    drop(guard);
+    let log = log.text();
+    let lines: Vec<_> = log.lines().collect();
+    let (first, rest) = lines.split_at(7);
+    for (line, wanted) in first.iter().zip([
+        vec!["event=\"join\"", &robot_id, "subject=r1", "address=127.0.0.1"],
+        vec!["event=\"roles\"", &robot_id, "roles=[Producer]", "robot=r1"],
+        vec!["event=\"join\"", &viewer_id, "subject=eve\\nINFO audit"],
+        vec!["event=\"session-start\"", &robot_id, &viewer_id, "robot=r1"],
+        vec!["event=\"refusal\"", &viewer_id, "code=forbidden"],
+        vec!["event=\"refusal\"", &viewer_id, "code=unknown-session"],
+        vec!["event=\"refusal\"", "address=127.0.0.1", "code=unauthorized"],
+    ]) {
+        assert!(wanted.iter().all(|word| line.contains(word)), "{wanted:?} in {line}");
+    }
+    let again = rest.iter().take_while(|line| line.contains("unauthorized")).count();
+    assert!((199..300).contains(&again), "{again}");
+    let last: Vec<_> = rest[again..].iter().map(|line| line.split("event=").nth(1)).collect();
+    let last: Vec<_> = last.iter().map(|line| line.unwrap().split(' ').next().unwrap()).collect();
+    assert_eq!(last, ["\"leave\"", "\"session-end\"", "\"leave\""], "{log}");
+    assert!(lines.iter().all(|line| line.contains(" audit: ")), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+/// What was logged.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Log {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}

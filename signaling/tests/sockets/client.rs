@@ -29,6 +29,14 @@ pub(crate) fn limited(change: impl FnOnce(&mut LimitSettings)) -> Config {
     config
 }
 
+/// The same, where everybody may say as much as he can.
+pub(crate) fn talkative(change: impl FnOnce(&mut LimitSettings)) -> Config {
+    limited(|limits| {
+        limits.message_burst = 1_000_000;
+        change(limits);
+    })
+}
+
 /// A broker that runs.
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,

@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::client::{Broker, PATIENCE, config, ice, limited};
+use crate::client::{Broker, PATIENCE, config, ice, limited, talkative};
 
 #[tokio::test]
 async fn a_peer_that_stops_reading_is_dropped_and_nobody_else_notices() {
-    stop_reading(limited(|limits| limits.queue_messages = 16)).await;
-    stop_reading(limited(|limits| limits.queue_bytes = 200_000)).await;
+    stop_reading(talkative(|limits| limits.queue_messages = 16)).await;
+    stop_reading(talkative(|limits| limits.queue_bytes = 200_000)).await;
 }
 
 async fn stop_reading(config: Config) {
@@ -56,7 +56,7 @@ async fn stop_reading(config: Config) {
 
 #[tokio::test]
 async fn a_viewer_that_floods_a_robot_loses_its_own_connection() {
-    let broker = Broker::start(config()).await;
+    let broker = Broker::start(talkative(|_| {})).await;
     let (mut robot, mut honest, session) = broker.session().await;
     let (mut flood, flooded) = broker.call(&mut robot).await;
     // The robot does not read for a while.
@@ -146,7 +146,7 @@ async fn a_peer_that_does_not_answer_pings_is_dropped() {
 
 #[tokio::test]
 async fn a_broker_that_stops_says_goodbye_and_is_gone_within_a_second() {
-    let broker = Broker::start(config()).await;
+    let broker = Broker::start(talkative(|_| {})).await;
     let address = broker.address;
     let (mut robot, mut viewer, session) = broker.session().await;
     // One that will not read the goodbye, and one that never says what it wants.
