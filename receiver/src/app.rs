@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use rovercast_peer::addresses;
-use rovercast_peer::ice::IceUrls;
-use rovercast_peer::link::Link;
+use rovercast_peer::ice::{IceUrls, TransportPolicy};
+use rovercast_peer::link::{Link, Target};
 use rovercast_peer::start::{now, now_us};
 use rovercast_protocol::ids::{CameraId, PeerId, RobotId};
 use rovercast_protocol::signaling::{
@@ -51,8 +51,10 @@ const STOPPING: Duration = Duration::from_millis(1500);
 /// What to receive, and where it goes.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The broker's WebSocket.
-    pub url: String,
+    /// The broker.
+    pub broker: Target,
+    /// Which paths pictures may take.
+    pub policy: TransportPolicy,
     /// The robot.
     pub robot: RobotId,
     /// Its cameras; all when empty.
@@ -69,11 +71,12 @@ pub struct Settings {
 
 impl Settings {
     /// All cameras of a robot, with the defaults of everything else.
-    pub fn new(url: String, robot: RobotId, output: Output) -> Self {
+    pub fn new(broker: impl Into<Target>, robot: RobotId, output: Output) -> Self {
+        let (broker, policy) = (broker.into(), TransportPolicy::All);
         let decode = DecodeSettings::default();
         let playout = playout::Settings::default();
         let record = record::Settings::default();
-        Self { url, robot, cameras: Vec::new(), output, decode, record, playout }
+        Self { broker, policy, robot, cameras: Vec::new(), output, decode, record, playout }
     }
 }
 
@@ -129,7 +132,7 @@ async fn follow(
         recordings.begin()?;
     }
     let status = PeerStatus { peer_id: None, roles: vec![PeerRole::Listener], meta: None };
-    let (link, mut link_events) = Link::start(settings.url.clone(), status);
+    let (link, mut link_events) = Link::start(settings.broker.clone(), status);
     let (failures_tx, mut failures) = mpsc::channel(FAILURES);
     let views = Views::new(settings.output.clone(), &settings.decode, failures_tx);
     let mut app = App {

@@ -32,6 +32,9 @@ struct Arguments {
     /// The broker's WebSocket [default: ws://127.0.0.1:8765]
     #[arg(long, value_name = "URL", value_parser = check_url)]
     url: Option<String>,
+    /// The file with the operator's token, for a broker that asks for one.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// The robot to show.
     #[arg(long, value_name = "ID")]
     robot: Option<RobotId>,
@@ -114,6 +117,7 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
         }
     }
     over(&mut config.url, &arguments.url);
+    config.token_file = arguments.token_file.clone().or(config.token_file);
     over(&mut config.sink, &arguments.sink);
     config.metrics.address = arguments.metrics.or(config.metrics.address);
     over(&mut config.playout.max_ms, &arguments.jitter_buffer_ms);
@@ -133,8 +137,9 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
 fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let broker = config.target();
     let Some(robot) = config.robot else {
-        return print_robots(&runtime.block_on(robots::list(&config.url))?);
+        return print_robots(&runtime.block_on(robots::list(broker))?);
     };
     rovercast_peer::start::start()?;
     let mut reports = Reports::none();
@@ -164,11 +169,12 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
         sink => Output::parse(sink),
     };
     let settings = Settings {
+        policy: config.ice_transport_policy,
         cameras: config.cameras,
         decode: config.decode,
         record: config.record,
         playout: config.playout,
-        ..Settings::new(config.url, robot, output)
+        ..Settings::new(broker, robot, output)
     };
     let receiving = runtime.spawn(async move {
         let outcome = match arguments.snapshot {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rovercast_peer::link::{Link, LinkEvent};
+use rovercast_peer::link::{Link, LinkEvent, Target};
 use rovercast_protocol::ids::{PeerId, RobotId};
 use rovercast_protocol::signaling::{BrokerMessage, PeerInfo, PeerRequest, PeerStatus};
 use tokio::time::timeout;
@@ -12,8 +12,8 @@ use tokio::time::timeout;
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The producers that are on-line.
-pub async fn list(url: &str) -> anyhow::Result<Vec<PeerInfo>> {
-    let (link, mut events) = Link::start(url.to_owned(), PeerStatus::default());
+pub async fn list(broker: Target) -> anyhow::Result<Vec<PeerInfo>> {
+    let (link, mut events) = Link::start(broker, PeerStatus::default());
     let listed = timeout(LIST_TIMEOUT, async {
         loop {
             match events.recv().await {
@@ -21,7 +21,7 @@ pub async fn list(url: &str) -> anyhow::Result<Vec<PeerInfo>> {
                 Some(LinkEvent::Message(BrokerMessage::List { producers })) => {
                     return Ok(producers);
                 }
-                Some(LinkEvent::Message(_)) => {}
+                Some(LinkEvent::Message(_) | LinkEvent::IceServers(_)) => {}
                 Some(LinkEvent::Down(reason)) => bail!(reason),
                 None => bail!("the link ended"),
             }

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::control::{self, socket::Socket};
 use crate::fleet::Fleet;
 use crate::metrics::{Metrics, Reason};
-use crate::session::policy::choose_cameras;
+use crate::session::policy::{choose_cameras, may_control};
 use crate::session::task::{REFUSED_OFFER, Session, SessionPlan, Signal};
 use crate::session::times::Telling;
 use crate::telemetry::Host;
@@ -57,7 +57,7 @@ pub async fn run(
         Some(address) => Some(Server::bind(address).await?),
         None => None,
     };
-    let (link, mut link_events) = Link::start(config.signaling.url.clone(), status(&config)?);
+    let (link, mut link_events) = Link::start(config.signaling.target(), status(&config)?);
     let (changed_tx, mut changed) = watch::channel(());
     let fleet = Fleet::start(&config.camera, probe, changed_tx)?;
     let mut devices = fleet.devices();
@@ -200,10 +200,12 @@ impl App {
                 // Sessions need no broker once they are connected.
                 tracing::warn!(sessions = self.sessions.len(), "{reason}; trying again");
             }
+            LinkEvent::IceServers(servers) => self.ice = IceUrls::from_servers(&servers),
             LinkEvent::Message(BrokerMessage::StartSession(start)) => self.start_session(start),
             LinkEvent::Message(BrokerMessage::EndSession(end)) => {
                 let Some(session) = self.sessions.get(&end.session_id) else { return };
-                if end.reason == Some(EndReason::PeerLeft) {
+                // Of the way to the broker, at either end, connected sessions have no need.
+                if matches!(end.reason, Some(EndReason::PeerLeft | EndReason::BrokerStops)) {
                     session.signal(Signal::LeftBroker);
                 } else {
                     session.stop();
@@ -250,13 +252,17 @@ impl App {
         let plan = SessionPlan {
             id: id.clone(),
             cameras: self.fleet.of_session(&chosen),
-            settings: ConnectionSettings { ice: self.ice.clone(), ..Default::default() },
+            settings: ConnectionSettings {
+                ice: self.ice.clone(),
+                policy: self.config.signaling.ice_transport_policy,
+                ..Default::default()
+            },
             telling: Telling {
                 epoch: self.epoch,
                 playout_delay: self.config.sessions.playout_delay,
             },
             telemetry: self.telemetry.subscribe(),
-            control_cameras: self.config.sessions.control_cameras,
+            control: may_control(self.config.sessions.control_cameras, start.control),
             requests: self.requests.clone(),
             link: self.link.clone(),
             ended: self.ended.clone(),
@@ -294,7 +300,7 @@ impl App {
         let Config { robot, signaling, control, metrics, .. } = &self.config;
         let stays = [
             ("robot.id", config.robot != *robot),
-            ("signaling.url", config.signaling != *signaling),
+            ("signaling", config.signaling != *signaling),
             ("control.socket", config.control != *control),
             ("metrics.address", config.metrics != *metrics),
         ];

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rovercast_metrics::address::Address;
-use rovercast_peer::link::check_url;
+use rovercast_peer::ice::TransportPolicy;
+use rovercast_peer::link::{Fingerprint, Target};
 use rovercast_protocol::codec::Codec;
 use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::settings::{self, InvalidSettings, Problem};
@@ -53,13 +54,39 @@ pub struct RobotConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SignalingConfig {
-    /// Its WebSocket: `ws://host:port`.
+    /// Its WebSocket: `ws://host:port` or `wss://host:port`.
     pub url: String,
+    /// The file with the robot's token; none is sent where left out.
+    pub token_file: Option<PathBuf>,
+    /// Certificates in PEM that sign the broker's, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The one certificate that is the broker's.
+    pub tls_fingerprint: Option<Fingerprint>,
+    /// Which paths pictures may take.
+    pub ice_transport_policy: TransportPolicy,
+}
+
+impl SignalingConfig {
+    /// The broker to connect to.
+    pub fn target(&self) -> Target {
+        Target {
+            url: self.url.clone(),
+            token_file: self.token_file.clone(),
+            ca_file: self.ca_file.clone(),
+            tls_fingerprint: self.tls_fingerprint,
+        }
+    }
 }
 
 impl Default for SignalingConfig {
     fn default() -> Self {
-        Self { url: "ws://127.0.0.1:8765".to_owned() }
+        Self {
+            url: "ws://127.0.0.1:8765".to_owned(),
+            token_file: None,
+            ca_file: None,
+            tls_fingerprint: None,
+            ice_transport_policy: TransportPolicy::All,
+        }
     }
 }
 
@@ -227,8 +254,8 @@ impl Config {
                 problems.push(Problem::value(key, remedy));
             }
         };
-        if let Err(error) = check_url(&self.signaling.url) {
-            check(false, "signaling.url", &error.to_string());
+        for (key, remedy) in self.signaling.target().problems() {
+            check(false, &format!("signaling.{key}"), &remedy);
         }
         check((1..=1000).contains(&self.sessions.max), "sessions.max", "must be 1 to 1000");
         let count = self.camera.len();
@@ -325,7 +352,15 @@ mod tests {
             Config::parse("sender.toml", &examples).unwrap();
         let MetricsConfig { address } = metrics;
         assert!(address.is_some());
-        let (SignalingConfig { url: _ }, ControlConfig { socket }) = (signaling, control);
+        let ControlConfig { socket } = control;
+        let SignalingConfig {
+            url: _,
+            token_file,
+            ca_file,
+            tls_fingerprint,
+            ice_transport_policy: _,
+        } = signaling;
+        assert!(token_file.is_some() && ca_file.is_some() && tls_fingerprint.is_none());
         let SessionsConfig { max: _, control_cameras: _, playout_delay: _ } = sessions;
         assert!(socket.is_some());
         let CameraConfig {
@@ -348,6 +383,8 @@ mod tests {
         // What cannot be missing without notice above must stand there by its name.
         for key in [
             "url",
+            "tls_fingerprint",
+            "ice_transport_policy",
             "max",
             "control_cameras",
             "playout_delay",

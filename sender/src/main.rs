@@ -9,10 +9,11 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use rovercast_metrics::address::Address;
 use rovercast_peer::link::check_url;
+use rovercast_sender::app;
 use rovercast_sender::camera::probe::trial::{self, Trial, Verdict};
 use rovercast_sender::camera::probe::{self, Probe, cache};
+use rovercast_sender::config::{Config, SignalingConfig};
 use rovercast_sender::tools::{check, devices, doctor, pipeline};
-use rovercast_sender::{app, config::Config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -32,6 +33,9 @@ struct Arguments {
     /// The broker's WebSocket, in place of `signaling.url` of the config.
     #[arg(long, value_name = "URL", conflicts_with = "serve", value_parser = check_url)]
     url: Option<String>,
+    /// The file with the robot's token, in place of `signaling.token_file` of the config.
+    #[arg(long, value_name = "FILE", conflicts_with = "serve")]
+    token_file: Option<PathBuf>,
     /// Where Prometheus gets figures: a port for this computer alone, or an address with a port, in
     /// place of `metrics.address` of the config.
     #[arg(long, value_name = "ADDR")]
@@ -160,7 +164,7 @@ fn stream(arguments: Arguments) -> ExitCode {
 }
 
 fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { config: file, serve, mut url, metrics, .. } = arguments;
+    let Arguments { config: file, serve, mut url, token_file, metrics, .. } = arguments;
     rovercast_peer::start::start()?;
     let (stop_tx, stop) = watch::channel(false);
     let stop_on_signal = stop_tx.clone();
@@ -186,7 +190,7 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
         }
         let (reloads_tx, reloads) = mpsc::channel(1);
         let hangups = signal(SignalKind::hangup()).context("cannot listen to SIGHUP")?;
-        let over = Flags { url, metrics };
+        let over = Flags { url, token_file, embeds: serve.is_some(), metrics };
         let config = over.applied(config);
         tokio::spawn(reload(file, over, hangups, reloads_tx));
         let mut terminated = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
@@ -228,13 +232,24 @@ async fn reload(file: PathBuf, over: Flags, mut hangups: Signal, reloads: mpsc::
 /// What the command line says in place of the config.
 struct Flags {
     url: Option<String>,
+    token_file: Option<PathBuf>,
+    /// Whether the broker is this program itself: what the config says of another is void.
+    embeds: bool,
     metrics: Option<Address>,
 }
 
 impl Flags {
     fn applied(&self, mut config: Config) -> Config {
+        let signaling = &mut config.signaling;
         if let Some(url) = &self.url {
-            config.signaling.url.clone_from(url);
+            signaling.url.clone_from(url);
+        }
+        if let Some(file) = &self.token_file {
+            signaling.token_file = Some(file.clone());
+        }
+        if self.embeds {
+            let SignalingConfig { token_file, ca_file, tls_fingerprint, .. } = signaling;
+            (*token_file, *ca_file, *tls_fingerprint) = (None, None, None);
         }
         config.metrics.address = self.metrics.or(config.metrics.address);
         config

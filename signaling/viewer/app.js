@@ -2,6 +2,7 @@
 // The viewer: puts link, robots, sessions and page together. Several times a second everything is
 // looked at anew, so that no state depends on an event that may never come.
 
+import { Access } from "./access.js";
 import { find, setText } from "./dom.js";
 import { Grid } from "./grid.js";
 import { listen } from "./keys.js";
@@ -28,6 +29,7 @@ const root = document.documentElement;
 const banner = find(document, "#banner", HTMLElement);
 const problem = find(document, "#problem", HTMLElement);
 
+const access = new Access({ location, history, storage: () => sessionStorage });
 let settings = readSettings(location.hash);
 let everUp = false;
 let problemUntilMs = 0;
@@ -37,10 +39,10 @@ const roster = new Roster();
 const grid = new Grid(openMenu);
 const panel = new TelemetryPanel();
 const list = new RobotList(choose);
-const menu = new Menu(ask);
+const menu = new Menu(ask, () => sessions.current?.control.denied ?? "");
 
 const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-const link = new Link(`${scheme}//${location.host}/ws`, {
+const link = new Link(`${scheme}//${location.host}/ws`, () => access.token, {
   onChange(up) {
     root.dataset.link = up ? "up" : "down";
     everUp ||= up;
@@ -137,6 +139,7 @@ function refresh() {
   const story = tell({
     linkUp: link.up,
     everUp,
+    refusal: link.refusal,
     robot: settings.robot,
     robotOnline: robot.peerId !== null,
     robotsOnline: robots.filter(({ peerId }) => peerId !== null).length,
@@ -219,7 +222,10 @@ find(problem, "button", HTMLElement).addEventListener("click", () => {
   problemUntilMs = 0;
   refresh();
 });
-window.addEventListener("hashchange", settingsChanged);
+window.addEventListener("hashchange", () => {
+  if (access.take()) link.renew();
+  settingsChanged();
+});
 window.addEventListener("online", networkChanged);
 /** @type {{connection?: EventTarget}} */ (navigator).connection?.addEventListener("change", networkChanged);
 document.addEventListener("visibilitychange", () => {

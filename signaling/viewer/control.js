@@ -31,6 +31,8 @@ export class Control {
   /** @param {(message: object) => boolean} send false when that is not possible now */
   constructor(send) {
     this.#send = send;
+    /** Why we may not ask for anything, as the robot said; empty until it does. */
+    this.denied = "";
     /** @type {Map<string, SignalLost>} cameras without signal */
     this.signals = new Map();
   }
@@ -62,6 +64,7 @@ export class Control {
         this.signals.delete(message.camera);
         return;
       case "result":
+        if (message.error?.code === "notAuthorised") this.denied = words(message.error);
         if (message.error) return this.#fail(message.request, words(message.error));
         return this.#succeed(message.request);
       case "snapshot":

@@ -2,6 +2,7 @@
 // The WebSocket to the broker, opened again for ever. Knows when it is dead even if the network
 // does not tell; knows nothing of robots and sessions.
 
+import { endOf, subprotocols, whyRefused } from "./access.js";
 import { Patience, pace } from "./patience.js";
 import { parseBrokerMessage } from "./protocol.js";
 
@@ -17,6 +18,12 @@ const ROUND_TRIPS_TO_CONNECT = 3;
 const HELD_BACK_MS = navigator.userAgent.includes("Firefox/") ? 60_000 : 5_000;
 /** Shorter connections do not count as a success: a broker that throws us out is not hammered. */
 const SETTLED_MS = 5_000;
+/** Somebody has to mend what a broker refuses: it is asked again, but not all the time. */
+const REFUSED_WAIT_MS = 5_000;
+/** How often it is asked why handshakes fail. */
+const WHY_EVERY_MS = 2_000;
+/** However short the credentials of ICE servers hold. */
+const RENEW_AFTER_LEAST_MS = 1_000;
 
 /**
  * @typedef {object} LinkEvents
@@ -37,17 +44,27 @@ export class Link {
   #retryAtMs = 0;
   #upSinceMs = 0;
   #heardMs = 0;
+  #token;
+  /** When to ask for fresh ICE servers, and for how long the last ones hold. */
+  #renewAtMs = Infinity;
+  #holdMs = Infinity;
+  #askingWhy = false;
+  #whyAtMs = -Infinity;
 
   /**
    * @param {string} url
+   * @param {() => string} token empty when there is none
    * @param {LinkEvents} events
    */
-  constructor(url, events) {
+  constructor(url, token, events) {
     this.#url = url;
+    this.#token = token;
     this.#events = events;
     this.up = false;
     /** @type {RTCIceServer[]} */
     this.iceServers = [];
+    /** Why the broker refuses us, in words; empty when it does not. */
+    this.refusal = "";
   }
 
   /**
@@ -59,6 +76,10 @@ export class Link {
     if (nowMs > this.#deadlineMs) this.#drop(true);
     if (!this.#socket && nowMs >= this.#retryAtMs) this.#open();
     if (this.up && nowMs - this.#upSinceMs > SETTLED_MS) this.#failures = 0;
+    if (this.up && nowMs > this.#renewAtMs) {
+      this.send({ type: "getIceServers" });
+      this.#renewAtMs = nowMs + Math.max(this.#holdMs / 8, RENEW_AFTER_LEAST_MS);
+    }
     const silentMs = nowMs - this.#heardMs;
     if (outage && silentMs > OUTAGE_IDLE_MS) this.#probe(nowMs, this.#patience.ms);
     else if (silentMs > IDLE_MS) this.#probe(nowMs, ANSWER_WITHIN_MS);
@@ -70,6 +91,14 @@ export class Link {
     this.#failures = 0;
     if (!this.up) this.#open();
     else if (nowMs - this.#heardMs > HEARD_LATELY_MS) this.#probe(nowMs, ANSWER_WITHIN_MS);
+  }
+
+  /** Another token is to be used from now on. */
+  renew() {
+    this.refusal = "";
+    this.#whyAtMs = -Infinity;
+    this.#failures = 0;
+    this.#drop(true);
   }
 
   /** Lost when the link is down: everything is said anew on the next one. */
@@ -92,9 +121,16 @@ export class Link {
   #open() {
     this.#discard();
     this.#deadlineMs = performance.now() + this.#pace().withinMs;
-    const socket = new WebSocket(this.#url);
+    let opened = false;
+    const socket = new WebSocket(this.#url, subprotocols(this.#token()));
+    socket.onopen = () => {
+      opened = true;
+    };
     socket.onmessage = (event) => this.#heard(event.data);
-    socket.onclose = () => this.#drop(false);
+    socket.onclose = () => {
+      this.#drop(false);
+      if (!opened) void this.#learnWhy();
+    };
     this.#socket = socket;
   }
 
@@ -103,7 +139,8 @@ export class Link {
     this.#heardMs = performance.now();
     const message = parseBrokerMessage(data);
     if (message?.type === "welcome") {
-      this.iceServers = message.iceServers;
+      this.refusal = "";
+      this.#given(message, this.#heardMs);
       this.up = true;
       this.#upSinceMs = this.#heardMs;
       this.send({ type: "setPeerStatus", roles: ["listener"] });
@@ -111,8 +148,45 @@ export class Link {
       this.#events.onChange(true);
     }
     if (message?.type === "list") this.#learn(this.#heardMs - this.#upSinceMs);
+    if (message?.type === "iceServers") this.#given(message, this.#heardMs);
     if (this.up) this.#deadlineMs = Infinity;
+    if (message?.type === "error" && message.sessionId === null) {
+      const end = endOf(message.code);
+      if (end !== null) return this.#refused(end);
+    }
     if (message) this.#events.onMessage(message);
+  }
+
+  /**
+   * @param {{iceServers: RTCIceServer[], holdMs: number}} servers
+   * @param {number} nowMs
+   */
+  #given({ iceServers, holdMs }, nowMs) {
+    this.iceServers = iceServers;
+    this.#holdMs = holdMs;
+    this.#renewAtMs = nowMs + Math.max(holdMs / 2, RENEW_AFTER_LEAST_MS);
+  }
+
+  /** @param {string} why */
+  #refused(why) {
+    this.refusal = why;
+    this.#drop(false);
+    if (why !== "") this.#retryAtMs = performance.now() + REFUSED_WAIT_MS;
+  }
+
+  /** A handshake failed, and the browser does not say why. */
+  async #learnWhy() {
+    const nowMs = performance.now();
+    if (this.#askingWhy || nowMs < this.#whyAtMs) return;
+    this.#askingWhy = true;
+    this.#whyAtMs = nowMs + WHY_EVERY_MS;
+    const token = this.#token();
+    const why = await whyRefused(token, (url, options) => fetch(url, options));
+    this.#askingWhy = false;
+    // Meanwhile it may have worked, or there is another token.
+    if (this.up || token !== this.#token()) return;
+    this.refusal = why;
+    if (why !== "") this.#retryAtMs = Math.max(this.#retryAtMs, performance.now() + REFUSED_WAIT_MS);
   }
 
   /**
@@ -143,6 +217,7 @@ export class Link {
     this.#deadlineMs = Infinity;
     if (!this.#socket) return;
     this.#socket.onmessage = null;
+    this.#socket.onopen = null;
     this.#socket.onclose = null;
     this.#socket.close();
     this.#socket = null;

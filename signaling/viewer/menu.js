@@ -12,15 +12,21 @@ export class Menu {
   #status = find(this.#dialog, "[role=status]", HTMLElement);
   #power = find(this.#dialog, ".power", HTMLButtonElement);
   #form = find(this.#dialog, ".settings", HTMLFormElement);
+  #controls = find(this.#dialog, "fieldset", HTMLFieldSetElement);
   #ask;
+  #denied;
   #camera = "";
   #isOff = false;
   /** Counts up, so that a late answer is not taken for that of another camera or request. */
   #asked = 0;
 
-  /** @param {Ask} ask */
-  constructor(ask) {
+  /**
+   * @param {Ask} ask
+   * @param {() => string} denied why we may ask for nothing, as the robot said; empty when we may
+   */
+  constructor(ask, denied) {
     this.#ask = ask;
+    this.#denied = denied;
     const button = (/** @type {string} */ name) => find(this.#dialog, name, HTMLButtonElement);
     button(".key-frame").addEventListener("click", () => void this.#wish("key_frame", {}, "Key frame asked for."));
     button(".snapshot").addEventListener("click", () => void this.#snapshot());
@@ -41,7 +47,8 @@ export class Menu {
     this.#camera = id;
     this.#asked++;
     this.#form.reset();
-    this.#say("");
+    this.#controls.disabled = this.#denied() !== "";
+    this.#say(this.#denied());
     this.#show(isOff);
     setText(find(this.#dialog, "h2", HTMLElement), label);
     this.#dialog.showModal();
@@ -80,6 +87,7 @@ export class Menu {
       this.#say(success);
       return parts;
     } catch (error) {
+      this.#controls.disabled = this.#denied() !== "";
       if (asked === this.#asked) this.#say(error instanceof Error ? error.message : String(error));
       return null;
     }

@@ -7,7 +7,8 @@
 /** @typedef {{id: string, name: string, cameras: CameraMeta[]}} Producer A robot's connection. */
 /** @typedef {{candidate: string, sdpMLineIndex: number}} Candidate */
 /**
- * @typedef {{type: "welcome", peerId: string, iceServers: RTCIceServer[]}
+ * @typedef {{type: "welcome", peerId: string, iceServers: RTCIceServer[], holdMs: number}
+ *   | {type: "iceServers", iceServers: RTCIceServer[], holdMs: number}
  *   | {type: "list", producers: Producer[]}
  *   | {type: "peerStatusChanged", producer: Producer, online: boolean}
  *   | {type: "sessionStarted", peerId: string, sessionId: string}
@@ -77,7 +78,9 @@ export function parseBrokerMessage(data) {
   const peerId = id(message.peerId);
   switch (message.type) {
     case "welcome":
-      return peerId ? { type: "welcome", peerId, iceServers: iceServers(message.iceServers) } : null;
+      return peerId ? { type: "welcome", peerId, ...servers(message) } : null;
+    case "iceServers":
+      return { type: "iceServers", ...servers(message) };
     case "list":
       return {
         type: "list",
@@ -205,6 +208,16 @@ function relayed(sessionId, message) {
   // An empty candidate says that there are no more; Safari throws on it.
   if (text(candidate) === "" || !isUint32(sdpMLineIndex)) return null;
   return { type: "candidate", sessionId, ice: { candidate, sdpMLineIndex } };
+}
+
+/**
+ * STUN and TURN servers, and for how long their credentials hold.
+ * @param {Record<string, any>} message
+ */
+function servers(message) {
+  const { iceServersTtlS } = message;
+  const told = Number.isFinite(iceServersTtlS) && iceServersTtlS >= 0;
+  return { iceServers: iceServers(message.iceServers), holdMs: told ? iceServersTtlS * 1000 : Infinity };
 }
 
 /**

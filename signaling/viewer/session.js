@@ -13,6 +13,7 @@ import { Track } from "./track.js";
  * @typedef {object} SessionOptions
  * @property {string} peerId the robot's connection
  * @property {RTCIceServer[]} iceServers
+ * @property {RTCIceTransportPolicy} icePolicy which paths may be taken
  * @property {number} bufferMs what the browser holds back; 0 shows every frame at once
  */
 /**
@@ -53,7 +54,7 @@ export class Session {
    * @param {SessionOptions} options
    * @param {SessionEvents} events
    */
-  constructor({ peerId, iceServers, bufferMs }, events) {
+  constructor({ peerId, iceServers, icePolicy, bufferMs }, events) {
     this.#events = events;
     this.#bufferMs = bufferMs;
     this.peerId = peerId;
@@ -74,7 +75,7 @@ export class Session {
     /** @type {Map<string, Track>} by camera */
     this.tracks = new Map();
     this.control = new Control((message) => this.#sendControl(message));
-    this.#connection = connect(iceServers, events.onProblem);
+    this.#connection = connect(iceServers, icePolicy, events.onProblem);
     this.#connection.onconnectionstatechange = () => this.#connectionChanged();
     this.#connection.ontrack = (event) => this.#trackCame(event);
     this.#connection.ondatachannel = (event) => this.#channelCame(event.channel);
@@ -316,14 +317,15 @@ function encode(message) {
 /**
  * A server address that the browser refuses must not cost the local connection.
  * @param {RTCIceServer[]} iceServers
+ * @param {RTCIceTransportPolicy} iceTransportPolicy
  * @param {(problem: string) => void} onProblem
  */
-function connect(iceServers, onProblem) {
+function connect(iceServers, iceTransportPolicy, onProblem) {
   try {
-    return new RTCPeerConnection({ iceServers });
+    return new RTCPeerConnection({ iceServers, iceTransportPolicy });
   } catch (error) {
     onProblem(`The broker's STUN and TURN servers cannot be used: ${error}`);
-    return new RTCPeerConnection();
+    return new RTCPeerConnection({ iceTransportPolicy });
   }
 }
 

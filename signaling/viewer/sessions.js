@@ -33,7 +33,7 @@ export class Sessions {
 
   /**
    * @param {import("./link.js").Link} link
-   * @param {() => {cameras: string[], bufferMs: number}} settings
+   * @param {() => {cameras: string[], bufferMs: number, icePolicy: RTCIceTransportPolicy}} settings
    * @param {SessionsEvents} events
    */
   constructor(link, settings, events) {
@@ -136,9 +136,9 @@ export class Sessions {
 
   /** @param {string} peerId */
   #start(peerId) {
-    const { cameras, bufferMs } = this.#settings();
+    const { cameras, bufferMs, icePolicy } = this.#settings();
     const { iceServers } = this.#link;
-    const session = new Session({ peerId, iceServers, bufferMs }, {
+    const session = new Session({ peerId, iceServers, icePolicy, bufferMs }, {
       send: (message) => this.#link.send(message),
       onChange: () => {
         if (session === this.current) this.#events.onPictures(session);
@@ -186,7 +186,8 @@ export class Sessions {
     const session = this.#find(sessionId);
     if (!session) return;
     session.id = null;
-    session.over = session !== this.current || reason !== "peerLeft";
+    // Pictures need no broker: neither when one of us has left it, nor when it stops.
+    session.over = session !== this.current || !["peerLeft", "brokerStops"].includes(reason);
     this.step();
   }
 

@@ -5,6 +5,7 @@
  * @typedef {object} Way
  * @property {boolean} linkUp
  * @property {boolean} everUp
+ * @property {string} refusal why the broker does not let us in, in words; empty when it does
  * @property {string} robot the chosen robot's name, empty when none is chosen
  * @property {boolean} robotOnline
  * @property {number} robotsOnline
@@ -20,8 +21,12 @@
  * @param {Way} way
  * @returns {Story}
  */
-export function tell({ linkUp, everUp, robot, robotOnline, robotsOnline, connected, mediaFlows }) {
+export function tell({ linkUp, everUp, refusal, robot, robotOnline, robotsOnline, connected, mediaFlows }) {
   if (!linkUp) {
+    if (refusal !== "") {
+      const rest = mediaFlows ? " Pictures go on." : "";
+      return { level: "bad", banner: `${refusal}${rest}`, hint: "the broker refuses" };
+    }
     const rest = mediaFlows ? "Pictures go on." : "Trying again.";
     return everUp
       ? { level: "bad", banner: `No link to the broker. ${rest}`, hint: "no link to the broker" }

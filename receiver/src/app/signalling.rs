@@ -22,7 +22,7 @@ impl App {
     pub(super) async fn on_link(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up(welcome) => {
-                tracing::info!("connected to the broker at {}", self.settings.url);
+                tracing::info!("connected to the broker at {}", self.settings.broker.url);
                 self.linked = true;
                 self.ice = IceUrls::from_servers(&welcome.ice_servers);
                 self.link.send(PeerRequest::List);
@@ -37,6 +37,7 @@ impl App {
                     self.sessions.close(session);
                 }
             }
+            LinkEvent::IceServers(servers) => self.ice = IceUrls::from_servers(&servers),
             LinkEvent::Message(message) => self.on_message(message).await,
         }
     }
@@ -82,7 +83,9 @@ impl App {
             BrokerMessage::EndSession(end) => {
                 let Some(slot) = self.sessions.find(&end.session_id) else { return };
                 // Media may go on without the broker: whether it does, silence tells.
-                if end.reason != Some(EndReason::PeerLeft) || self.watch.is_asked() {
+                let goes_on =
+                    matches!(end.reason, Some(EndReason::PeerLeft | EndReason::BrokerStops));
+                if !goes_on || self.watch.is_asked() {
                     tracing::info!("the robot has ended the session");
                     self.drop_session(slot);
                 }
@@ -133,7 +136,8 @@ impl App {
             return self.say_end(id);
         }
         let jitter_buffer = self.settings.playout.longest();
-        let settings = ConnectionSettings { ice: self.ice.clone(), jitter_buffer };
+        let policy = self.settings.policy;
+        let settings = ConnectionSettings { ice: self.ice.clone(), policy, jitter_buffer };
         let name = id.to_string();
         match spawn_blocking(move || Connection::new(&name, &settings)).await {
             Ok(Ok(connection)) => {

@@ -38,15 +38,12 @@ const SNAPSHOT_BACKLOG: u64 = 64 * 1024;
 /// How long what had no room waits before it is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-const NOT_AUTHORISED: &str = "this robot does not let its viewers control cameras: \
-                              set sessions.control_cameras = true in the robot's config";
-
 /// The robot's side of one control channel.
 #[derive(Debug)]
 pub struct Desk {
     cameras: Vec<Watched>,
-    /// None where viewers may not control cameras.
-    requests: Option<mpsc::Sender<Request>>,
+    /// Or why this viewer may not control cameras.
+    requests: Result<mpsc::Sender<Request>, &'static str>,
     in_flight: JoinSet<Answer>,
     answers: VecDeque<Outcome>,
     snapshots: VecDeque<Snapshot>,
@@ -77,10 +74,10 @@ struct Snapshot {
 }
 
 impl Desk {
-    /// A desk for these cameras. Requests go to `requests`; without, none is allowed.
+    /// A desk for these cameras. Requests go to `requests`; or are refused for that reason.
     pub fn new(
         cameras: impl IntoIterator<Item = (CameraId, watch::Receiver<Status>)>,
-        requests: Option<mpsc::Sender<Request>>,
+        requests: Result<mpsc::Sender<Request>, &'static str>,
     ) -> Self {
         let watched = |(id, status)| Watched { id, status, told: Told::default() };
         Self {
@@ -186,8 +183,9 @@ impl Desk {
     ) -> Result<oneshot::Receiver<control::Answer>, Refusal> {
         let refuse = |code, details: &str| Refusal { code, details: details.to_owned() };
         let camera = message.camera().clone();
-        let Some(requests) = &self.requests else {
-            return Err(refuse(RefusalCode::NotAuthorised, NOT_AUTHORISED));
+        let requests = match &self.requests {
+            Ok(requests) => requests,
+            Err(reason) => return Err(refuse(RefusalCode::NotAuthorised, reason)),
         };
         if !self.cameras.iter().any(|watched| watched.id == camera) {
             let details = format!("this session has no camera {camera}");
@@ -236,6 +234,7 @@ fn send(connection: &Connection, message: &RobotMessage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::policy::may_control;
 
     fn desk(allowed: bool) -> (Desk, mpsc::Receiver<Request>) {
         let (requests, asked) = mpsc::channel(64);
@@ -249,7 +248,8 @@ mod tests {
             };
             (id, watch::channel(status).1)
         });
-        (Desk::new(cameras, allowed.then_some(requests)), asked)
+        let requests = may_control(allowed, None).map(|()| requests);
+        (Desk::new(cameras, requests), asked)
     }
 
     fn ask(desk: &mut Desk, json: &str) -> Option<RefusalCode> {

@@ -31,6 +31,18 @@ pub fn choose_cameras(
     (!chosen.is_empty()).then_some(chosen)
 }
 
+/// Whether a viewer may control cameras: where the robot's config lets viewers, and the broker does not
+/// say that this one's token does not. The error is for the viewer.
+pub fn may_control(config: bool, token: Option<bool>) -> Result<(), &'static str> {
+    match (config, token) {
+        (false, _) => Err("this robot does not let its viewers control cameras: \
+                           set sessions.control_cameras = true in the robot's config"),
+        (true, Some(false)) => Err("your token does not allow to control this robot: \
+                                    ask for one with its control scope"),
+        (true, _) => Ok(()),
+    }
+}
+
 /// Key frames for one viewer are at least so far apart. Encoders make none sooner, either.
 const KEY_FRAMES_APART: Duration = Duration::from_millis(100);
 
@@ -109,6 +121,17 @@ impl Liveness {
 mod tests {
     use super::*;
 
+    #[test]
+    fn control_takes_the_robot_and_the_token() {
+        for token in [None, Some(false), Some(true)] {
+            let refused = may_control(false, token).unwrap_err();
+            assert!(refused.contains("sessions.control_cameras"), "the robot has the last word");
+        }
+        assert_eq!(may_control(true, None), Ok(()), "a broker that asks for no tokens");
+        assert_eq!(may_control(true, Some(true)), Ok(()));
+        assert!(may_control(true, Some(false)).unwrap_err().contains("token"));
+    }
+
     fn ids(names: &[&str]) -> Vec<CameraId> {
         names.iter().map(|name| name.parse().unwrap()).collect()
     }
@@ -162,7 +185,9 @@ mod tests {
     fn who_pings_often_is_in_doubt_soon() {
         let doubt_ms = |apart_ms: u64| {
             let mut liveness = Liveness::default();
-            (0..10).for_each(|n| drop(liveness.pinged(Duration::from_millis(n * apart_ms))));
+            for n in 0..10 {
+                liveness.pinged(Duration::from_millis(n * apart_ms));
+            }
             let last_ms = 9 * apart_ms;
             (0..).find(|ms| liveness.is_in_doubt(Duration::from_millis(last_ms + ms)))
         };

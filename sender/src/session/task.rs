@@ -78,8 +78,8 @@ pub struct SessionPlan {
     pub telling: Telling,
     /// The robot's telemetry, serialized: each viewer gets the newest.
     pub telemetry: watch::Receiver<Arc<[u8]>>,
-    /// Whether the viewer may control its cameras.
-    pub control_cameras: bool,
+    /// Whether the viewer may control its cameras, or why not.
+    pub control: Result<(), &'static str>,
     /// The way to the cameras' owner.
     pub requests: mpsc::Sender<Request>,
     /// The way to the viewer.
@@ -169,21 +169,12 @@ async fn run(
     mut stop: watch::Receiver<bool>,
     in_doubt: watch::Sender<bool>,
 ) {
-    let SessionPlan {
-        id,
-        cameras,
-        settings,
-        telling,
-        telemetry,
-        control_cameras,
-        requests,
-        link,
-        ended,
-    } = plan;
+    let SessionPlan { id, cameras, settings, telling, telemetry, control, requests, link, ended } =
+        plan;
     let statuses: Vec<_> =
         cameras.iter().map(|camera| (camera.feed.id.clone(), camera.status.clone())).collect();
     let _claims: Vec<Claim> = cameras.iter().map(|camera| camera.claim.clone()).collect();
-    let desk = Desk::new(statuses, control_cameras.then_some(requests));
+    let desk = Desk::new(statuses, control.map(|()| requests));
     let made = tokio::task::spawn_blocking({
         let name = id.to_string();
         move || make(&name, &settings, cameras, telling)

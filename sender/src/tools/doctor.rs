@@ -101,7 +101,7 @@ async fn of_robot(config: &Config, probe: &Probe) -> Vec<Finding> {
         streams |= seen.streams;
     }
     findings.extend(usb::findings(&usb));
-    let broker = broker::look(&config.signaling.url, &config.robot.id, &senders).await;
+    let broker = broker::look(config.signaling.target(), &config.robot.id, &senders).await;
     streams |= broker.registered && !senders.is_empty();
     for camera in &config.camera {
         findings.push(encoders::look(camera, probe, streams).await.of(&camera.id));

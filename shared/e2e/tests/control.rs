@@ -484,7 +484,7 @@ async fn no_device_and_no_config_can_stop_the_robot() -> Outcome {
     robot.sender.wait_for_text("robot.id stays as it is")?;
     robot.sender.wait_for_text("control.socket stays as it is")?;
     goes_on(&mut watcher).await?;
-    ensure!(robot.said("signaling.url stays") == 0, "it was given on the command line");
+    ensure!(robot.said("signaling stays") == 0, "it was given on the command line");
     ensure!(robot.said("camera live") == 1, "{}", robot.sender.output());
     ensure!(robot.said("session starts") == 1, "{}", robot.sender.output());
     watcher.stop().await?;

@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 
 use crate::channel::{Channel, Channels};
 use crate::fingerprint::{self, Mismatch};
-use crate::ice::IceUrls;
+use crate::ice::{IceUrls, TransportPolicy};
 use crate::negotiation::{self, Description, Refused, Section};
 use crate::start::share_clock;
 use crate::webrtcbin::{Said, answered, configure_ice, post_events, promise};
@@ -105,6 +105,8 @@ impl Track {
 pub struct ConnectionSettings {
     /// STUN and TURN servers.
     pub ice: IceUrls,
+    /// Which paths may be taken.
+    pub policy: TransportPolicy,
     /// The longest that a jitter buffer waits for a missing packet.
     pub jitter_buffer: Duration,
 }
@@ -131,6 +133,7 @@ impl Connection {
         let latency_ms = u32::try_from(settings.jitter_buffer.as_millis()).unwrap_or(u32::MAX);
         let webrtc = gst::ElementFactory::make("webrtcbin")
             .property_from_str("bundle-policy", "max-bundle")
+            .property_from_str("ice-transport-policy", settings.policy.name())
             .property("latency", latency_ms)
             .build()?;
         pipeline.add(&webrtc)?;

@@ -1,6 +1,28 @@
 //! STUN and TURN servers in webrtcbin's terms.
 
 use rovercast_protocol::signaling::IceServer;
+use serde::Deserialize;
+
+/// Which paths a session may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportPolicy {
+    /// Every one that works; the shortest is taken.
+    #[default]
+    All,
+    /// By a TURN server alone: the other end does not learn this one's addresses.
+    Relay,
+}
+
+impl TransportPolicy {
+    /// As webrtcbin calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Relay => "relay",
+        }
+    }
+}
 
 /// The servers of a session, as URLs that webrtcbin takes.
 #[derive(Clone, Default, PartialEq, Eq)]

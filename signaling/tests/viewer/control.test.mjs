@@ -87,3 +87,15 @@ test("a robot that says nothing is given up", async (context) => {
   context.mock.timers.tick(15_000);
   await assert.rejects(asked, { message: "The robot does not answer." });
 });
+
+test("what the robot says of our rights is kept", async () => {
+  const { control } = channel();
+  const asked = control.ask({ type: "key_frame", camera: "a" });
+  control.heard({ type: "result", request: 1, error: { code: "refused", details: "busy" } });
+  await assert.rejects(asked);
+  assert.equal(control.denied, "");
+  const again = control.ask({ type: "key_frame", camera: "a" });
+  control.heard({ type: "result", request: 2, error: { code: "notAuthorised", details: "not you" } });
+  await assert.rejects(again);
+  assert.equal(control.denied, "not you");
+});

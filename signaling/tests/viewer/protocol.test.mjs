@@ -12,15 +12,15 @@ const fromControl = (message) => parseControlMessage(JSON.stringify(message));
 const bytes = (text) => new TextEncoder().encode(text).buffer;
 
 const TYPES = ["welcome", "list", "peerStatusChanged", "sessionStarted", "endSession", "peer", "error",
-  "telemetry", "clock", "pong", "signal_lost", "signal_restored", "result", "snapshot"];
-const FIELDS = ["type", "peerId", "sessionId", "producers", "iceServers", "roles", "meta", "sdp", "ice", "details",
+  "iceServers", "telemetry", "clock", "pong", "signal_lost", "signal_restored", "result", "snapshot"];
+const FIELDS = ["type", "peerId", "sessionId", "producers", "iceServers", "iceServersTtlS", "roles", "meta", "sdp", "ice", "details",
   "code", "reason", "seq", "host", "cameras", "tracks", "pingSentUs", "receivedUs", "sentUs", "id", "name", "urls",
   "camera", "state", "sinceUs", "lostUs", "fault", "request", "part", "parts", "jpeg"];
 const RUBBISH = [null, true, 0, -1, 1e308, 0.5, "", "x", "x".repeat(5_000), [], [null], [[]], [1, "a", {}], {},
   { toString: 1 }, { length: -1 }, { type: "offer" }, { __proto__: null, a: { b: [] } }];
 
 test("the broker's messages", () => {
-  assert.deepEqual(fromBroker({ type: "welcome", peerId: "me" }), { type: "welcome", peerId: "me", iceServers: [] });
+  assert.deepEqual(fromBroker({ type: "welcome", peerId: "me" }), { type: "welcome", peerId: "me", iceServers: [], holdMs: Infinity });
   assert.deepEqual(fromBroker({ type: "sessionStarted", peerId: "p", sessionId: "s" }),
     { type: "sessionStarted", peerId: "p", sessionId: "s" });
   assert.deepEqual(fromBroker({ type: "endSession", sessionId: "s", reason: "peerLeft", more: 1 }),
@@ -33,6 +33,11 @@ test("the broker's messages", () => {
     { type: "error", details: "no", code: "full", sessionId: "s" });
   assert.deepEqual(fromBroker({ type: "error" }),
     { type: "error", details: "no details given", code: "", sessionId: null });
+});
+
+test("credentials hold for as long as the broker says", () => {
+  const hold = (iceServersTtlS) => fromBroker({ type: "iceServers", iceServersTtlS }).holdMs;
+  assert.deepEqual([600, 0, undefined, -1, "600"].map(hold), [600_000, 0, Infinity, Infinity, Infinity]);
 });
 
 test("STUN and TURN servers, with one address or several", () => {

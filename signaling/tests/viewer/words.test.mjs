@@ -24,6 +24,7 @@ const way = (changes) =>
   tell({
     linkUp: true,
     everUp: true,
+    refusal: "",
     robot: "rover",
     robotOnline: true,
     robotsOnline: 1,
@@ -41,6 +42,9 @@ test("tells a lost broker from a lost robot, and whether pictures go on", () => 
   assert.deepEqual(said({ linkUp: false }), ["bad", "No link to the broker. Pictures go on."]);
   assert.deepEqual(said({ linkUp: false, mediaFlows: false }), ["bad", "No link to the broker. Trying again."]);
   assert.deepEqual(said({ linkUp: false, everUp: false, mediaFlows: false }), ["info", "Looking for the broker."]);
+  const refusal = "This link has expired: ask for a new one.";
+  assert.deepEqual(said({ linkUp: false, refusal }), ["bad", `${refusal} Pictures go on.`]);
+  assert.deepEqual(said({ linkUp: false, mediaFlows: false, everUp: false, refusal }), ["bad", refusal]);
   assert.deepEqual(said({ robotOnline: false }), ["info", "rover has left the broker. Pictures go on."]);
   assert.deepEqual(said({ robotOnline: false, mediaFlows: false }), ["bad", "rover is off-line. Waiting for it."]);
   assert.deepEqual(said({ connected: false, mediaFlows: false }), ["info", "Connecting to rover."]);
@@ -55,16 +59,18 @@ test("a camera without a picture is told why", () => {
 });
 
 test("the address chooses robot, cameras and buffer", () => {
-  assert.deepEqual(readSettings(""), { robot: "", cameras: [], bufferMs: 0 });
+  assert.deepEqual(readSettings(""), { robot: "", cameras: [], bufferMs: 0, icePolicy: "all" });
   assert.deepEqual(readSettings("#robot=a%20b&cameras=x,,y&buffer=150"),
-    { robot: "a b", cameras: ["x", "y"], bufferMs: 150 });
+    { robot: "a b", cameras: ["x", "y"], bufferMs: 150, icePolicy: "all" });
   const buffers = ["-1", "x", "", "NaN", "1e9", "Infinity"];
+  const policies = ["relay", "all", "none", ""].map((ice) => readSettings(`#ice=${ice}`).icePolicy);
+  assert.deepEqual(policies, ["relay", "all", "all", "all"]);
   assert.deepEqual(buffers.map((ms) => readSettings(`#buffer=${ms}`).bufferMs), [0, 0, 0, 0, 4_000, 4_000]);
 });
 
 test("another robot has other cameras; the first keeps those that were asked for", () => {
   assert.deepEqual(readSettings(withRobot("#cameras=front&buffer=50", "rover & co")),
-    { robot: "rover & co", cameras: ["front"], bufferMs: 50 });
+    { robot: "rover & co", cameras: ["front"], bufferMs: 50, icePolicy: "all" });
   assert.deepEqual(readSettings(withRobot("#robot=boat&cameras=mast&buffer=50", "rover")),
-    { robot: "rover", cameras: [], bufferMs: 50 });
+    { robot: "rover", cameras: [], bufferMs: 50, icePolicy: "all" });
 });

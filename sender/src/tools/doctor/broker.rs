@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rovercast_peer::link::{Link, LinkEvent};
+use rovercast_peer::link::{Link, LinkEvent, Target};
 use rovercast_protocol::ids::RobotId;
 use rovercast_protocol::signaling::{
     BrokerMessage, IceServer, PeerInfo, PeerRequest, PeerStatus, ProducerMeta,
@@ -29,8 +29,9 @@ pub struct Seen {
 
 /// Connects as a peer without a role, which nobody hears of. `senders` are the senders that run on
 /// this computer.
-pub async fn look(url: &str, robot: &RobotId, senders: &[u32]) -> Seen {
-    let (link, mut events) = Link::start(url.to_owned(), PeerStatus::default());
+pub async fn look(target: Target, robot: &RobotId, senders: &[u32]) -> Seen {
+    let url = target.url.clone();
+    let (link, mut events) = Link::start(target, PeerStatus::default());
     // A connection has its own limit of the same length.
     let welcome = match timeout(2 * PATIENCE, events.recv()).await {
         Ok(Some(LinkEvent::Up(welcome))) => welcome,
