@@ -30,6 +30,9 @@ struct Arguments {
     /// Embeds the broker and the browser viewer, listening here, instead of using another broker.
     #[arg(long, value_name = "ADDR")]
     serve: Option<SocketAddr>,
+    /// With --serve: let everybody in who can reach that address, although nothing tells them apart.
+    #[arg(long, requires = "serve")]
+    insecure: bool,
     /// The broker's WebSocket, in place of `signaling.url` of the config.
     #[arg(long, value_name = "URL", conflicts_with = "serve", value_parser = check_url)]
     url: Option<String>,
@@ -164,7 +167,7 @@ fn stream(arguments: Arguments) -> ExitCode {
 }
 
 fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { config: file, serve, mut url, token_file, metrics, .. } = arguments;
+    let Arguments { config: file, serve, insecure, mut url, token_file, metrics, .. } = arguments;
     rovercast_peer::start::start()?;
     let (stop_tx, stop) = watch::channel(false);
     let stop_on_signal = stop_tx.clone();
@@ -180,7 +183,8 @@ fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         let mut broker = None;
         if let Some(address) = serve {
-            let settings = rovercast_signaling::Config { listen: address, ..Default::default() };
+            let settings =
+                rovercast_signaling::Config { listen: address, insecure, ..Default::default() };
             let server = rovercast_signaling::Server::bind(settings).await?;
             let address = server.local_addr();
             // Whoever waits for the line may have gone already.

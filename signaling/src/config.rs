@@ -1,7 +1,7 @@
 //! The broker's settings: from a file, overridden by flags, completed by defaults, and checked.
 //! Nothing is read here: the text of the file comes in as an argument.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rovercast_protocol::settings::{self, InvalidSettings, Problem};
@@ -10,6 +10,10 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 use crate::access::AccessSettings;
 use crate::limits::LimitSettings;
+use crate::tls::TlsSettings;
+
+/// How long connections may take to end when the broker stops, in seconds.
+const DRAIN_TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=300;
 
 /// How a broker runs: complete, and checked once it comes from [`Config::load`].
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -25,6 +29,13 @@ pub struct Config {
     /// STUN and TURN servers, named to every peer that connects.
     #[serde(deserialize_with = "ice_servers")]
     pub ice_servers: Vec<IceServer>,
+    /// Proxies whose word is taken on who is behind them (`X-Forwarded-For`).
+    pub trusted_proxies: Vec<IpAddr>,
+    /// How long connections may take to end when the broker stops; 1 to 300 s.
+    #[serde(rename = "drain_timeout_s", deserialize_with = "drain_timeout")]
+    pub drain_timeout: Duration,
+    /// The broker's certificate.
+    pub tls: TlsSettings,
     /// Whose tokens are taken.
     pub access: AccessSettings,
     /// What anybody may have of the broker.
@@ -38,6 +49,9 @@ impl Default for Config {
             insecure: false,
             allow_origins: Vec::new(),
             ice_servers: Vec::new(),
+            trusted_proxies: Vec::new(),
+            drain_timeout: Duration::from_secs(5),
+            tls: TlsSettings::default(),
             access: AccessSettings::default(),
             limits: LimitSettings::default(),
         }
@@ -53,6 +67,9 @@ impl Config {
         flags.override_in(&mut config);
         if let Err(error) = config.access.check() {
             return Err(invalid(name, Problem::value("access.keys", error)));
+        }
+        if let Some((key, remedy)) = config.tls.problem() {
+            return Err(invalid(name, Problem::value(key, remedy)));
         }
         match config.limits.problem() {
             None => Ok(config),
@@ -180,6 +197,16 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
     text.parse().map_err(|_| D::Error::custom(remedy))
 }
 
+fn drain_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let remedy = "a whole number of seconds from 1 to 300 is wanted";
+    let seconds = u64::deserialize(deserializer).map_err(|_| D::Error::custom(remedy))?;
+    if DRAIN_TIMEOUT_S.contains(&seconds) {
+        Ok(Duration::from_secs(seconds))
+    } else {
+        Err(D::Error::custom(remedy))
+    }
+}
+
 fn ice_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IceServer>, D::Error> {
     let entries = Vec::<IceServerEntry>::deserialize(deserializer)?;
     Ok(entries.into_iter().map(|IceServerEntry(server)| server).collect())
@@ -236,6 +263,7 @@ mod tests {
         // What it shows as examples is right, too.
         let shown = load(&text.replace("\n#: ", "\n")).unwrap();
         assert_eq!((shown.ice_servers.len(), shown.access.keys.len()), (2, 2));
+        assert!(shown.tls.certificate.is_some() && shown.tls.key.is_some());
     }
 
     #[test]
@@ -248,14 +276,17 @@ mod tests {
 
     /// So that the reference file, which is the defaults, also shows every key.
     #[test]
-    fn the_reference_file_has_every_key_of_the_limits() {
-        let text = include_str!("../../config/signaling.toml");
-        let said = load("[limits]\nnothing = 1\n").unwrap_err();
-        let (_, keys) = said.split_once("expected one of").unwrap();
-        let keys: Vec<_> = keys.split('`').skip(1).step_by(2).collect();
-        assert!(keys.len() > 12, "{said}");
-        for key in keys {
-            assert!(line_of(text, key).is_some(), "{key}");
+    fn the_reference_file_has_every_key() {
+        let text = include_str!("../../config/signaling.toml").replace("\n#: ", "\n");
+        for (section, least) in [("", 9), ("[limits]\n", 12), ("[tls]\n", 4)] {
+            let said = load(&format!("{section}nothing = 1\n")).unwrap_err();
+            let (_, keys) = said.split_once("expected one of").unwrap();
+            let keys: Vec<_> = keys.split('`').skip(1).step_by(2).collect();
+            assert!(keys.len() >= least, "{said}");
+            for key in keys {
+                let is_there = line_of(&text, key).is_some() || text.contains(&format!("[{key}]"));
+                assert!(is_there, "{key}");
+            }
         }
     }
 

@@ -25,8 +25,20 @@ struct Arguments {
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
 
+    /// How to log.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+
     #[command(flatten)]
     flags: Flags,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    /// A line for people.
+    Text,
+    /// An object for programs, one a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,11 +52,14 @@ const BAD_CONFIG: u8 = 2;
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&arguments.log_level))
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    match arguments.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
     if let Some(Command::Token(wanted)) = arguments.command {
         token::run(wanted)?;
         return Ok(ExitCode::SUCCESS);
@@ -81,7 +96,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
     let server = Server::bind(config).await?;
     // Whoever started the program may not care to read it.
-    let _ = writeln!(std::io::stdout(), "listening on http://{}", server.local_addr());
+    let _ = writeln!(std::io::stdout(), "listening on {}", server.url());
     let shutdown = async {
         tokio::select! {
             _ = stopped.recv() => {}

@@ -162,6 +162,11 @@ impl Hub {
         }
     }
 
+    /// Whether it still takes connections.
+    pub fn is_open(&self) -> bool {
+        self.lock().is_open()
+    }
+
     /// Ends every session and every connection, and takes no new ones.
     pub fn close(&self) {
         let notes = self.lock().close();
@@ -274,7 +279,7 @@ fn refusal_in(commands: &[Command]) -> Option<ErrorCode> {
     }
 }
 
-fn unix_s(time: SystemTime) -> u64 {
+pub(crate) fn unix_s(time: SystemTime) -> u64 {
     // Before 1970 nothing has expired.
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -5,41 +5,65 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use axum::Router;
-use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use include_dir::{Dir, include_dir};
+use rovercast_metrics::page::FORMAT;
+use rovercast_protocol::signaling::ErrorCode;
+use serde_json::{Value, json};
 
-use crate::access::Grant;
-use crate::socket::{Caller, Hub};
+use crate::access::{Denied, Grant, SUBPROTOCOL, Verifier, bearer};
+use crate::limits::Permit;
+use crate::socket::{Caller, Hub, unix_s};
 
 /// Scripts, styles and connections (WebSockets included) of this server only; nothing inline.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The viewer asks for nothing that a page needs leave for, but to fill the screen.
+const PERMISSIONS_POLICY: &str = "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), fullscreen=(self)";
+
 static VIEWER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/viewer");
 
-/// The routes of a broker.
-pub(crate) fn router(hub: Arc<Hub>) -> Router {
+/// Where a request comes from, and its connection's leave to be there: none yet where a proxy speaks
+/// for others.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) address: IpAddr,
+    pub(crate) permit: Option<Arc<Permit>>,
+}
+
+/// The routes of a broker. Requests bring their [`Origin`] as an extension.
+pub(crate) fn router(hub: Arc<Hub>, verifier: Option<Verifier>, encrypted: bool) -> Router {
     let mut files = HashMap::new();
     collect(&VIEWER, &mut files);
+    let site = Site { hub, files: Arc::new(files), verifier: verifier.map(Arc::new), encrypted };
     Router::new()
         .route("/", get(root))
         .route("/ws", get(socket))
         .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/robots", get(robots))
         .fallback(get(file))
-        .with_state(Site { hub, files: Arc::new(files) })
+        .layer(from_fn_with_state(site.clone(), fence))
+        .with_state(site)
 }
 
 #[derive(Clone)]
 struct Site {
     hub: Arc<Hub>,
     files: Arc<HashMap<String, File>>,
+    verifier: Option<Arc<Verifier>>,
+    encrypted: bool,
 }
 
 struct File {
@@ -50,18 +74,49 @@ struct File {
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
+/// What is refused, with the code for programs and the words for people.
+struct Refusal(StatusCode, ErrorCode, String);
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        Self(StatusCode::UNAUTHORIZED, denied.code(), denied.to_string())
+    }
+}
+
+/// Puts the headers on every answer that keep pages apart.
+async fn fence(State(site): State<Site>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut put = |name, value| drop(headers.insert(name, HeaderValue::from_static(value)));
+    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    put(header::REFERRER_POLICY, "no-referrer");
+    put(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    put(HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY);
+    put(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    if site.encrypted {
+        put(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    response
+}
+
 async fn socket(
     State(site): State<Site>,
+    Extension(origin): Extension<Origin>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    site.connect(upgrade, &headers)
+    site.connect(upgrade, origin, &headers)
 }
 
 /// The WebSocket for GStreamer's programs, which know no path; the viewer for browsers.
-async fn root(State(site): State<Site>, headers: HeaderMap, upgrade: Upgrade) -> Response {
+async fn root(
+    State(site): State<Site>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Response {
     match upgrade {
-        Ok(upgrade) => site.connect(upgrade, &headers),
+        Ok(upgrade) => site.connect(upgrade, origin, &headers),
         Err(rejection) if headers.contains_key(header::UPGRADE) => rejection.into_response(),
         Err(_) => site.page("index.html", &headers),
     }
@@ -71,42 +126,116 @@ async fn file(State(site): State<Site>, uri: Uri, headers: HeaderMap) -> Respons
     site.page(uri.path().trim_start_matches('/'), &headers)
 }
 
+async fn ready(State(site): State<Site>) -> Response {
+    if site.hub.is_open() {
+        return "ready".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "the broker stops").into_response()
+}
+
+async fn metrics(
+    State(site): State<Site>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+) -> Response {
+    let page = site.grant(&headers).and_then(|grant| {
+        if grant.may_scrape() {
+            return Ok(site.hub.metrics().render());
+        }
+        let remedy = "the token does not allow this: mint one with the scope metrics";
+        Err(Refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, remedy.to_owned()))
+    });
+    match page {
+        Ok(page) => ([(header::CONTENT_TYPE, FORMAT)], page).into_response(),
+        Err(refusal) => site.refuse(origin.address, refusal),
+    }
+}
+
+/// The robots that the token shows.
+async fn robots(
+    State(site): State<Site>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+) -> Response {
+    let grant = match site.grant(&headers) {
+        Ok(grant) => grant,
+        Err(refusal) => return site.refuse(origin.address, refusal),
+    };
+    let robots = site.hub.robots(&grant).into_iter().map(|robot| {
+        let meta = robot.info.meta.unwrap_or_default();
+        json!({
+            "id": robot.info.id,
+            "name": meta.get("name"),
+            "cameras": meta.get("cameras"),
+            "sinceUnixS": robot.since_unix_s,
+        })
+    });
+    let robots: Vec<Value> = robots.collect();
+    ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "robots": robots }))).into_response()
+}
+
 impl Site {
     /// Accepts a WebSocket, unless a web page of another server asks for it (RFC 6455,
-    /// section 10.2).
-    fn connect(self, upgrade: WebSocketUpgrade, headers: &HeaderMap) -> Response {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        if let Some(origin) = headers.get(header::ORIGIN) {
-            let origin = origin.to_str().unwrap_or_default();
-            let authority = origin.split_once("://").map(|(_, authority)| authority);
-            let own = authority.is_some() && authority == text(header::HOST);
-            if !own && !self.hub.allows_origin(origin) {
-                tracing::warn!(origin, "refused a web page of another server");
-                let remedy = "pages of this origin may not connect: see allow_origins";
-                return (StatusCode::FORBIDDEN, remedy).into_response();
-            }
+    /// section 10.2), or one without a token that is taken.
+    fn connect(self, upgrade: WebSocketUpgrade, origin: Origin, headers: &HeaderMap) -> Response {
+        let address = origin.address;
+        let grant = self.same_site(headers).and_then(|()| self.grant(headers));
+        let admitted = grant.and_then(|grant| {
+            let permit = match origin.permit {
+                Some(permit) => permit,
+                None => Arc::new(self.hub.limits().admit(address).map_err(|full| {
+                    Refusal(StatusCode::SERVICE_UNAVAILABLE, full.code(), full.to_string())
+                })?),
+            };
+            Ok(Caller { grant, address, permit: Some(permit) })
+        });
+        match admitted {
+            Ok(caller) => self.hub.accept(upgrade.protocols([SUBPROTOCOL]), caller),
+            Err(refusal) => self.refuse(address, refusal),
         }
-        let address = IpAddr::from([0, 0, 0, 0]);
-        let caller = Caller { grant: Grant::open(), address, permit: None };
-        self.hub.accept(upgrade, caller)
+    }
+
+    fn same_site(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default();
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        let own = authority.is_some() && authority == text(header::HOST);
+        if own || self.hub.allows_origin(origin) {
+            return Ok(());
+        }
+        let remedy = "pages of this origin may not connect: see allow_origins";
+        Err(Refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, remedy.to_owned()))
+    }
+
+    /// What who asks may do.
+    fn grant(&self, headers: &HeaderMap) -> Result<Grant, Refusal> {
+        let Some(verifier) = &self.verifier else { return Ok(Grant::open()) };
+        let token = bearer(headers)?.ok_or(Denied::Missing)?;
+        Ok(verifier.verify(token, unix_s(SystemTime::now()))?)
+    }
+
+    fn refuse(&self, address: IpAddr, Refusal(status, code, details): Refusal) -> Response {
+        self.hub.turn_away(address, code);
+        let mut response =
+            (status, Json(json!({ "code": code, "details": details }))).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response
     }
 
     fn page(&self, path: &str, headers: &HeaderMap) -> Response {
         let Some(file) = self.files.get(path) else {
             return (StatusCode::NOT_FOUND, "not found").into_response();
         };
-        let fences = [
-            (header::CACHE_CONTROL, "no-cache"),
-            (header::ETAG, &file.etag),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-            (header::REFERRER_POLICY, "no-referrer"),
-        ]
-        .map(|(name, value)| (name, value.to_owned()));
+        let version = [(header::CACHE_CONTROL, "no-cache"), (header::ETAG, &file.etag)]
+            .map(|(name, value)| (name, value.to_owned()));
         if is_known(headers, &file.etag) {
-            return (StatusCode::NOT_MODIFIED, fences).into_response();
+            return (StatusCode::NOT_MODIFIED, version).into_response();
         }
-        (fences, [(header::CONTENT_TYPE, file.mime)], file.content).into_response()
+        (version, [(header::CONTENT_TYPE, file.mime)], file.content).into_response()
     }
 }
 

@@ -25,11 +25,16 @@ fn a_signal_stops_it_cleanly() {
 }
 
 #[test]
-fn an_open_door_is_warned_of_once() {
-    let mut program = start(&["--listen", "0.0.0.0:0"]);
+fn an_open_door_is_refused_unless_it_is_asked_for() {
+    let output = start(&["--listen", "0.0.0.0:0"]).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("[access]") && said.contains("--insecure"), "{said}");
+
+    let mut program = start(&["--listen", "0.0.0.0:0", "--insecure"]);
     address_of(&mut program);
     let log = stop(program, "TERM").stderr;
-    assert_eq!(String::from_utf8_lossy(&log).matches("no access control").count(), 1);
+    assert_eq!(String::from_utf8_lossy(&log).matches("insecure: whoever").count(), 1);
 }
 
 #[test]

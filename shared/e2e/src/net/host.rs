@@ -78,7 +78,7 @@ impl Host {
     /// Starts a broker that listens here. Returns it with its address, `IP:PORT`.
     pub fn broker(&self, address: Ipv4Addr, port: u16) -> anyhow::Result<(Program, String)> {
         let listen = format!("{address}:{port}");
-        let mut broker = self.start("rovercast-signaling", &["--listen", &listen])?;
+        let mut broker = self.start("rovercast-signaling", &["--listen", &listen, "--insecure"])?;
         let address = broker.wait_for("address", lab::address_in)?;
         Ok((broker, address))
     }
