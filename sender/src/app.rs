@@ -28,7 +28,7 @@ use crate::control::{self, socket::Socket};
 use crate::fleet::Fleet;
 use crate::metrics::{Metrics, Reason};
 use crate::session::policy::{choose_cameras, may_control};
-use crate::session::task::{REFUSED_OFFER, Session, SessionPlan, Signal};
+use crate::session::task::{Session, SessionPlan, Signal};
 use crate::session::times::Telling;
 use crate::telemetry::Host;
 
@@ -238,9 +238,6 @@ impl App {
                 "the robot has as many viewers as it may: try again later, or raise sessions.max";
             return self.refuse(id, ErrorCode::TooManySessions, details);
         }
-        if start.offer.is_some() {
-            return self.refuse(id, ErrorCode::BadSdp, REFUSED_OFFER);
-        }
         let Some(chosen) = choose_cameras(start.cameras.as_deref(), &available) else {
             return self.refuse(
                 id,
@@ -251,6 +248,7 @@ impl App {
         tracing::info!(session = %id, viewer = %start.peer_id, cameras = chosen.len(), "session starts");
         let plan = SessionPlan {
             id: id.clone(),
+            offer: start.offer,
             cameras: self.fleet.of_session(&chosen),
             settings: ConnectionSettings {
                 ice: self.ice.clone(),

@@ -361,6 +361,7 @@ mod tests {
             ice_transport_policy: _,
         } = signaling;
         assert!(token_file.is_some() && ca_file.is_some() && tls_fingerprint.is_none());
+        assert!(REFERENCE.contains("tls_fingerprint = \"sha256:"), "in place of ca_file");
         let SessionsConfig { max: _, control_cameras: _, playout_delay: _ } = sessions;
         assert!(socket.is_some());
         let CameraConfig {
@@ -383,7 +384,6 @@ mod tests {
         // What cannot be missing without notice above must stand there by its name.
         for key in [
             "url",
-            "tls_fingerprint",
             "ice_transport_policy",
             "max",
             "control_cameras",

@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use crate::access::AccessSettings;
 use crate::limits::LimitSettings;
 use crate::tls::TlsSettings;
+use crate::whep;
 
 /// How long connections may take to end when the broker stops, in seconds.
 const DRAIN_TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=300;
@@ -40,6 +41,8 @@ pub struct Config {
     pub access: AccessSettings,
     /// What anybody may have of the broker.
     pub limits: LimitSettings,
+    /// WHEP, for standard players.
+    pub whep: whep::Settings,
 }
 
 impl Default for Config {
@@ -54,6 +57,7 @@ impl Default for Config {
             tls: TlsSettings::default(),
             access: AccessSettings::default(),
             limits: LimitSettings::default(),
+            whep: whep::Settings::default(),
         }
     }
 }
@@ -278,7 +282,7 @@ mod tests {
     #[test]
     fn the_reference_file_has_every_key() {
         let text = include_str!("../../config/signaling.toml").replace("\n#: ", "\n");
-        for (section, least) in [("", 9), ("[limits]\n", 12), ("[tls]\n", 4)] {
+        for (section, least) in [("", 9), ("[limits]\n", 12), ("[tls]\n", 4), ("[whep]\n", 4)] {
             let said = load(&format!("{section}nothing = 1\n")).unwrap_err();
             let (_, keys) = said.split_once("expected one of").unwrap();
             let keys: Vec<_> = keys.split('`').skip(1).step_by(2).collect();

@@ -11,10 +11,12 @@ pub mod config;
 pub mod key_files;
 pub mod limits;
 pub mod metrics;
+mod refusal;
 mod socket;
 mod tls;
 pub mod token;
 mod web;
+pub mod whep;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -38,7 +40,7 @@ pub use config::{Config, Flags};
 use socket::Hub;
 use tls::Tls;
 pub use tls::{BadCertificate, TlsSettings};
-use web::Origin;
+use web::{Gate, Origin};
 
 /// How long to wait when no connection can be accepted, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -113,7 +115,7 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let (hub, all_closed) = Hub::new(&config);
-        let router = web::router(hub.clone(), verifier, tls.is_some());
+        let router = web::router(hub.clone(), Gate::new(verifier), &config.whep, tls.is_some());
         let front = Front {
             router,
             tls,

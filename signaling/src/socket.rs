@@ -30,7 +30,7 @@ mod connection;
 mod farewell;
 mod post;
 
-pub use attached::Attached;
+pub(crate) use attached::Attached;
 use post::{Frame, Outbox, State, Waiting};
 
 /// What is read from a socket at once; most of what an idle connection costs.
@@ -44,7 +44,7 @@ const TURNED_AWAY: Rate = Rate { per_s: 10, burst: 200 };
 
 /// All peers of a broker.
 #[derive(Debug)]
-pub struct Hub {
+pub(crate) struct Hub {
     settings: LimitSettings,
     allow_origins: Vec<String>,
     ice_servers: IceServers,
@@ -57,7 +57,7 @@ pub struct Hub {
 
 /// Who asks for a WebSocket.
 #[derive(Debug)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// What it may do.
     pub grant: Grant,
     /// Where it comes from.
@@ -68,7 +68,7 @@ pub struct Caller {
 
 /// A robot that is on-line.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Robot {
+pub(crate) struct Robot {
     /// Its connection, and what it says of itself, as far as it was asked for by one who may see it.
     pub info: PeerInfo,
     /// Since when it is connected, in Unix seconds.
@@ -97,7 +97,7 @@ struct Reply {
 impl Hub {
     /// A hub without peers, and what reports (by closing) that after [`Hub::close`] the last
     /// one is gone.
-    pub fn new(config: &Config) -> (Arc<Self>, mpsc::Receiver<()>) {
+    pub(crate) fn new(config: &Config) -> (Arc<Self>, mpsc::Receiver<()>) {
         let (open, all_closed) = mpsc::channel(1);
         let metrics = Metrics::new();
         let hub = Self {
@@ -116,7 +116,7 @@ impl Hub {
     }
 
     /// Answers a WebSocket handshake and serves the connection until it ends.
-    pub fn accept(self: Arc<Self>, upgrade: WebSocketUpgrade, caller: Caller) -> Response {
+    pub(crate) fn accept(self: Arc<Self>, upgrade: WebSocketUpgrade, caller: Caller) -> Response {
         let max_message_bytes = self.settings.max_message_bytes as usize;
         upgrade
             .max_message_size(max_message_bytes)
@@ -126,33 +126,33 @@ impl Hub {
     }
 
     /// Connects a peer that lives in this program.
-    pub fn attach(self: &Arc<Self>, grant: Grant, address: IpAddr) -> Attached {
+    pub(crate) fn attach(self: &Arc<Self>, grant: Grant, address: IpAddr) -> Attached {
         Attached::new(self.clone(), self.join(grant, address))
     }
 
     /// Whether web pages of this origin may connect, though it is another server's.
-    pub fn allows_origin(&self, origin: &str) -> bool {
+    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         self.allow_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
     }
 
     /// The robots that are on-line, as far as `grant` shows them, in the order in which they came.
-    pub fn robots(&self, grant: &Grant) -> Vec<Robot> {
+    pub(crate) fn robots(&self, grant: &Grant) -> Vec<Robot> {
         self.lock().robots(grant)
     }
 
     /// Who may connect, and who may not.
-    pub fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// What is counted.
-    pub fn metrics(&self) -> &Arc<Metrics> {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
     /// Counts a handshake or an HTTP request that was refused, and logs it, unless there are so many
     /// that the log would be flooded.
-    pub fn turn_away(&self, address: IpAddr, code: ErrorCode) {
+    pub(crate) fn turn_away(&self, address: IpAddr, code: ErrorCode) {
         self.metrics.refused(code);
         let mut turned_away = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
         let logged = turned_away.take(1, Instant::now());
@@ -163,12 +163,12 @@ impl Hub {
     }
 
     /// Whether it still takes connections.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.lock().is_open()
     }
 
     /// Ends every session and every connection, and takes no new ones.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let notes = self.lock().close();
         let nobody = Who {
             peer_id: PeerId(String::new()),

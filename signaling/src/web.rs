@@ -22,7 +22,9 @@ use serde_json::{Value, json};
 
 use crate::access::{Denied, Grant, SUBPROTOCOL, Verifier, bearer};
 use crate::limits::Permit;
+use crate::refusal::{Refusal, Refused};
 use crate::socket::{Caller, Hub, unix_s};
+use crate::whep;
 
 /// Scripts, styles and connections (WebSockets included) of this server only; nothing inline.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -42,10 +44,14 @@ pub(crate) struct Origin {
 }
 
 /// The routes of a broker. Requests bring their [`Origin`] as an extension.
-pub(crate) fn router(hub: Arc<Hub>, verifier: Option<Verifier>, encrypted: bool) -> Router {
+pub(crate) fn router(hub: Arc<Hub>, gate: Gate, whep: &whep::Settings, encrypted: bool) -> Router {
+    let players = match whep.enabled {
+        true => whep::routes(hub.clone(), whep, gate.clone()),
+        false => Router::new(),
+    };
     let mut files = HashMap::new();
     collect(&VIEWER, &mut files);
-    let site = Site { hub, files: Arc::new(files), verifier: verifier.map(Arc::new), encrypted };
+    let site = Site { hub, files: Arc::new(files), gate, encrypted };
     Router::new()
         .route("/", get(root))
         .route("/ws", get(socket))
@@ -54,15 +60,16 @@ pub(crate) fn router(hub: Arc<Hub>, verifier: Option<Verifier>, encrypted: bool)
         .route("/metrics", get(metrics))
         .route("/api/robots", get(robots))
         .fallback(get(file))
-        .layer(from_fn_with_state(site.clone(), fence))
-        .with_state(site)
+        .with_state(site.clone())
+        .merge(players)
+        .layer(from_fn_with_state(site, fence))
 }
 
 #[derive(Clone)]
 struct Site {
     hub: Arc<Hub>,
     files: Arc<HashMap<String, File>>,
-    verifier: Option<Arc<Verifier>>,
+    gate: Gate,
     encrypted: bool,
 }
 
@@ -74,18 +81,17 @@ struct File {
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
-/// What is refused, with the code for programs and the words for people.
-struct Refusal(StatusCode, ErrorCode, String);
-
-impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Self {
-        Self(StatusCode::UNAUTHORIZED, denied.code(), denied.to_string())
-    }
-}
-
-/// Puts the headers on every answer that keep pages apart.
-async fn fence(State(site): State<Site>, request: Request, next: Next) -> Response {
+/// Puts the headers on every answer that keep pages apart, and counts those that are refusals.
+async fn fence(
+    State(site): State<Site>,
+    Extension(origin): Extension<Origin>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = next.run(request).await;
+    if let Some(Refused(code)) = response.extensions().get() {
+        site.hub.turn_away(origin.address, *code);
+    }
     let headers = response.headers_mut();
     let mut put = |name, value| drop(headers.insert(name, HeaderValue::from_static(value)));
     put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -104,7 +110,7 @@ async fn socket(
     Extension(origin): Extension<Origin>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
-) -> Response {
+) -> Result<Response, Refusal> {
     site.connect(upgrade, origin, &headers)
 }
 
@@ -114,11 +120,11 @@ async fn root(
     Extension(origin): Extension<Origin>,
     headers: HeaderMap,
     upgrade: Upgrade,
-) -> Response {
+) -> Result<Response, Refusal> {
     match upgrade {
         Ok(upgrade) => site.connect(upgrade, origin, &headers),
-        Err(rejection) if headers.contains_key(header::UPGRADE) => rejection.into_response(),
-        Err(_) => site.page("index.html", &headers),
+        Err(rejection) if headers.contains_key(header::UPGRADE) => Ok(rejection.into_response()),
+        Err(_) => Ok(site.page("index.html", &headers)),
     }
 }
 
@@ -133,34 +139,17 @@ async fn ready(State(site): State<Site>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the broker stops").into_response()
 }
 
-async fn metrics(
-    State(site): State<Site>,
-    Extension(origin): Extension<Origin>,
-    headers: HeaderMap,
-) -> Response {
-    let page = site.grant(&headers).and_then(|grant| {
-        if grant.may_scrape() {
-            return Ok(site.hub.metrics().render());
-        }
+async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Result<Response, Refusal> {
+    if !site.gate.grant(&headers)?.may_scrape() {
         let remedy = "the token does not allow this: mint one with the scope metrics";
-        Err(Refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, remedy.to_owned()))
-    });
-    match page {
-        Ok(page) => ([(header::CONTENT_TYPE, FORMAT)], page).into_response(),
-        Err(refusal) => site.refuse(origin.address, refusal),
+        return Err(Refusal::of(ErrorCode::Forbidden, remedy));
     }
+    Ok(([(header::CONTENT_TYPE, FORMAT)], site.hub.metrics().render()).into_response())
 }
 
 /// The robots that the token shows.
-async fn robots(
-    State(site): State<Site>,
-    Extension(origin): Extension<Origin>,
-    headers: HeaderMap,
-) -> Response {
-    let grant = match site.grant(&headers) {
-        Ok(grant) => grant,
-        Err(refusal) => return site.refuse(origin.address, refusal),
-    };
+async fn robots(State(site): State<Site>, headers: HeaderMap) -> Result<Response, Refusal> {
+    let grant = site.gate.grant(&headers)?;
     let robots = site.hub.robots(&grant).into_iter().map(|robot| {
         let meta = robot.info.meta.unwrap_or_default();
         json!({
@@ -171,59 +160,62 @@ async fn robots(
         })
     });
     let robots: Vec<Value> = robots.collect();
-    ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "robots": robots }))).into_response()
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({ "robots": robots }))).into_response())
 }
 
-impl Site {
-    /// Accepts a WebSocket, unless a web page of another server asks for it (RFC 6455,
-    /// section 10.2), or one without a token that is taken.
-    fn connect(self, upgrade: WebSocketUpgrade, origin: Origin, headers: &HeaderMap) -> Response {
-        let address = origin.address;
-        let grant = self.same_site(headers).and_then(|()| self.grant(headers));
-        let admitted = grant.and_then(|grant| {
-            let permit = match origin.permit {
-                Some(permit) => permit,
-                None => Arc::new(self.hub.limits().admit(address).map_err(|full| {
-                    Refusal(StatusCode::SERVICE_UNAVAILABLE, full.code(), full.to_string())
-                })?),
-            };
-            Ok(Caller { grant, address, permit: Some(permit) })
-        });
-        match admitted {
-            Ok(caller) => self.hub.accept(upgrade.protocols([SUBPROTOCOL]), caller),
-            Err(refusal) => self.refuse(address, refusal),
-        }
-    }
+/// Lets requests in by their tokens.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(Option<Arc<Verifier>>);
 
-    fn same_site(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-        let origin = origin.to_str().unwrap_or_default();
-        let authority = origin.split_once("://").map(|(_, authority)| authority);
-        let own = authority.is_some() && authority == text(header::HOST);
-        if own || self.hub.allows_origin(origin) {
-            return Ok(());
-        }
-        let remedy = "pages of this origin may not connect: see allow_origins";
-        Err(Refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, remedy.to_owned()))
+impl Gate {
+    /// One that checks tokens; without a verifier everybody may do everything.
+    pub(crate) fn new(verifier: Option<Verifier>) -> Self {
+        Self(verifier.map(Arc::new))
     }
 
     /// What who asks may do.
-    fn grant(&self, headers: &HeaderMap) -> Result<Grant, Refusal> {
-        let Some(verifier) = &self.verifier else { return Ok(Grant::open()) };
+    pub(crate) fn grant(&self, headers: &HeaderMap) -> Result<Grant, Refusal> {
+        let Some(verifier) = &self.0 else { return Ok(Grant::open()) };
         let token = bearer(headers)?.ok_or(Denied::Missing)?;
         Ok(verifier.verify(token, unix_s(SystemTime::now()))?)
     }
+}
 
-    fn refuse(&self, address: IpAddr, Refusal(status, code, details): Refusal) -> Response {
-        self.hub.turn_away(address, code);
-        let mut response =
-            (status, Json(json!({ "code": code, "details": details }))).into_response();
-        if status == StatusCode::UNAUTHORIZED {
-            let bearer = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
-        }
-        response
+/// Refuses requests of web pages of other servers, unless their origin is allowed (RFC 6455,
+/// section 10.2). Programs that are no browsers name none.
+pub(crate) fn same_site(hub: &Hub, headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    let own = authority.is_some() && authority == text(header::HOST);
+    if own || hub.allows_origin(origin) {
+        return Ok(());
+    }
+    let remedy = "pages of this origin may not use this broker: see allow_origins";
+    Err(Refusal::of(ErrorCode::Forbidden, remedy))
+}
+
+impl Site {
+    /// Accepts a WebSocket, unless a web page of another server asks for it, or one without a token
+    /// that is taken.
+    fn connect(
+        self,
+        upgrade: WebSocketUpgrade,
+        origin: Origin,
+        headers: &HeaderMap,
+    ) -> Result<Response, Refusal> {
+        same_site(&self.hub, headers)?;
+        let (grant, address) = (self.gate.grant(headers)?, origin.address);
+        let permit = match origin.permit {
+            Some(permit) => permit,
+            None => Arc::new(
+                (self.hub.limits().admit(address))
+                    .map_err(|full| Refusal::of(full.code(), full.to_string()))?,
+            ),
+        };
+        let caller = Caller { grant, address, permit: Some(permit) };
+        Ok(self.hub.accept(upgrade.protocols([SUBPROTOCOL]), caller))
     }
 
     fn page(&self, path: &str, headers: &HeaderMap) -> Response {

@@ -28,6 +28,7 @@ impl App {
                 tracing::info!("connected to {}", self.settings.robot);
                 self.watch.heard(slot, now().into());
             }
+            ConnectionEvent::Gathered => {}
             // The robot answers with everything that is worth knowing at the start.
             ConnectionEvent::Channel(Channel::Telemetry) => session.ping(),
             ConnectionEvent::Channel(Channel::Control) => {

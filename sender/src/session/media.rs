@@ -6,6 +6,7 @@ use gst::prelude::*;
 use gst_app::AppSrc;
 use gst_utils::{ConsumptionLink, StreamProducer, streamproducer::ConsumerSettings};
 use rovercast_peer::connection::{Connection, ConnectionError};
+use rovercast_peer::negotiation::Section;
 use rovercast_peer::start::now;
 use rovercast_protocol::clock::{RtpAnchor, VIDEO_CLOCK_HZ};
 use rovercast_protocol::codec::Codec;
@@ -14,8 +15,9 @@ use rovercast_protocol::ids::CameraId;
 use rovercast_protocol::keyframes::KeyFrameGate;
 
 use crate::camera::counters::{Counters, Demand, Watching};
+use crate::session::placing::Place;
 use crate::session::policy::KeyFrameRequests;
-use crate::session::times::{self, Accepted, Telling};
+use crate::session::times::{self, Telling, Told};
 
 /// How one codec travels in RTP.
 struct Payload {
@@ -91,6 +93,8 @@ pub struct SentTrack {
     /// Where the payloader's packets leave.
     packets: gst::Pad,
     telling: Telling,
+    /// What of that is told by which extensions.
+    told: Told,
     link: Option<ConsumptionLink>,
     timestamp_offset: u32,
 }
@@ -104,8 +108,32 @@ impl SentTrack {
         feed: Feed,
         telling: Telling,
     ) -> Result<Self, ConnectionError> {
+        let payload_type = payload(feed.codec).payload_type;
+        Self::add_as(connection, feed, telling, telling.offered(), payload_type, None)
+    }
+
+    /// Adds a camera to a connection that will answer an offer, in its place there.
+    pub fn add_answering(
+        connection: &Connection,
+        feed: Feed,
+        telling: Telling,
+        offer: &Section,
+        place: Place,
+    ) -> Result<Self, ConnectionError> {
+        let (told, section) = (telling.asked(offer), Some(place.section));
+        Self::add_as(connection, feed, telling, told, place.payload_type.into(), section)
+    }
+
+    fn add_as(
+        connection: &Connection,
+        feed: Feed,
+        telling: Telling,
+        told: Told,
+        payload_type: u32,
+        section: Option<usize>,
+    ) -> Result<Self, ConnectionError> {
         let Feed { id: camera, codec, stream, demand, counters } = feed;
-        let Payload { factory, payload_type, properties, parameters } = payload(codec);
+        let Payload { factory, properties, parameters, .. } = payload(codec);
         let (ssrc, timestamp_offset) = (rand::random::<u32>(), rand::random::<u32>());
         let appsrc = AppSrc::builder().format(gst::Format::Time).is_live(true).build();
         let payloader = gst::ElementFactory::make(factory)
@@ -126,8 +154,8 @@ impl SentTrack {
             .field("payload", payload_type as i32)
             .field("ssrc", ssrc);
         let caps = parameters.iter().fold(caps, |caps, (name, value)| caps.field(*name, *value));
-        let caps = telling.offered().fold(caps, |caps, (name, uri)| caps.field(name, uri)).build();
-        connection.add_track(&payloader, &caps)?;
+        let caps = told.fields().fold(caps, |caps, (name, uri)| caps.field(name, uri)).build();
+        connection.add_track(&payloader, &caps, section)?;
         close_gaps(&appsrc);
         limit_key_frames(&payloader);
         let packets = payloader
@@ -142,6 +170,7 @@ impl SentTrack {
             appsrc,
             packets,
             telling,
+            told,
             link: None,
             timestamp_offset,
         })
@@ -152,9 +181,14 @@ impl SentTrack {
         &self.camera
     }
 
+    /// What the viewer is offered to be told of frames, or asked for itself.
+    pub fn told(&self) -> Told {
+        self.told
+    }
+
     /// Lets the pictures flow, from a key frame that is asked for now, with those of their times that
     /// the viewer accepts.
-    pub fn start(&mut self, accepted: Accepted) {
+    pub fn start(&mut self, accepted: Told) {
         let counters = self.counters.clone();
         times::tell(&self.appsrc, &self.packets, self.telling, accepted, counters);
         let settings = ConsumerSettings { max_time: BACKLOG, ..ConsumerSettings::default() };

@@ -8,6 +8,11 @@ use rovercast_protocol::ids::CameraId;
 /// survives a path that is cut for three.
 const SILENCE: Duration = Duration::from_millis(4500);
 
+/// A viewer that never pings, but has reported what it receives (RTCP), and then reports nothing for this
+/// long, is gone. Reports come at least every 6.2 s (RFC 3550, section 6.3.1), and every second one may
+/// be lost.
+const NO_REPORTS: Duration = Duration::from_secs(15);
+
 /// When this many pings in a row are missing something may be wrong with the network,
 const DOUBTFUL_PINGS: u32 = 3;
 
@@ -73,12 +78,14 @@ impl KeyFrameRequests {
     }
 }
 
-/// Whether the viewer is still there. Viewers that never ping (other programs) are left to ICE.
+/// Whether the viewer is still there. Viewers that never ping (other programs) are known by their
+/// reports; those that do not even report are left to ICE.
 #[derive(Debug, Default)]
 pub struct Liveness {
     heard: Option<Duration>,
     /// When it pinged last, and how long after the one before.
     pinged: Option<(Duration, Duration)>,
+    reported: Option<Duration>,
     looked: Option<Duration>,
 }
 
@@ -95,9 +102,19 @@ impl Liveness {
         self.heard = self.heard.map(|_| now);
     }
 
+    /// Its last report came at this time.
+    pub fn reported(&mut self, at: Duration) {
+        self.reported = self.reported.max(Some(at));
+    }
+
     /// Whether its pings can tell that it is there.
     pub fn pings(&self) -> bool {
         self.heard.is_some()
+    }
+
+    /// Whether its reports can tell that it is there.
+    pub fn reports(&self) -> bool {
+        self.reported.is_some()
     }
 
     /// Whether it has been silent for so long that something may be wrong with the network.
@@ -113,7 +130,13 @@ impl Liveness {
         let looked = self.looked.replace(now).unwrap_or(now);
         let stood_still = now.saturating_sub(looked).saturating_sub(2 * LOOK_EVERY);
         self.heard = self.heard.map(|heard| heard + stood_still);
-        self.heard.is_some_and(|heard| now.saturating_sub(heard) > SILENCE)
+        self.reported = self.reported.map(|reported| reported + stood_still);
+        let (last, patience) = match (self.heard, self.reported) {
+            (Some(heard), _) => (heard, SILENCE),
+            (None, Some(reported)) => (reported, NO_REPORTS),
+            (None, None) => return false,
+        };
+        now.saturating_sub(last) > patience
     }
 }
 
@@ -172,7 +195,7 @@ mod tests {
         assert!(!liveness.pinged(Duration::from_secs(10)), "the second");
         assert_eq!(gone_at(&[], &[]), None);
         assert_eq!(gone_at(&[], &[3_000]), None, "it never pinged: who could tell");
-        assert!(!Liveness::default().pings());
+        assert!(!Liveness::default().pings() && !Liveness::default().reports());
         assert!(liveness.pings());
         assert!(!Liveness::default().is_in_doubt(Duration::from_secs(60)));
         let mut liveness = Liveness::default();
@@ -201,6 +224,26 @@ mod tests {
             assert!((4_501..=4_700).contains(&(gone_ms - last_ms)), "{last_ms}: {gone_ms}");
         }
         assert!(gone_at(&[1_000], &[3_000]).is_some_and(|ms| (7_501..=7_700).contains(&ms)));
+    }
+
+    #[test]
+    fn who_only_reports_is_gone_when_it_stops() {
+        let gone_at = |reports_s: &[u64], pings_s: &[u64]| {
+            let mut liveness = Liveness::default();
+            (0..120).find(|half| {
+                let now = Duration::from_millis(half * 500);
+                let reported = reports_s.iter().map(|s| Duration::from_secs(*s));
+                reported.filter(|at| *at <= now).for_each(|at| liveness.reported(at));
+                if pings_s.iter().any(|s| Duration::from_secs(*s) == now) {
+                    liveness.pinged(now);
+                }
+                liveness.is_gone(now)
+            })
+        };
+        assert_eq!(gone_at(&[2, 8, 14], &[]), Some(2 * (14 + 15) + 1));
+        assert_eq!(gone_at(&[2, 14, 26, 38, 50], &[]), None, "every second one is lost");
+        assert_eq!(gone_at(&[], &[]), None, "it never reported: who could tell");
+        assert_eq!(gone_at(&[1, 6, 11], &[3]), Some(2 * 3 + 10), "pings tell better");
     }
 
     #[test]

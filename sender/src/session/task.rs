@@ -24,9 +24,11 @@ use crate::camera::task::{Claim, Status};
 use crate::control::Request;
 use crate::metrics::Reason;
 use crate::session::desk::Desk;
+use crate::session::making::{Answering, Made, make};
 use crate::session::media::{Feed, SentTrack};
+use crate::session::placing::NoPlace;
 use crate::session::policy::{LOOK_EVERY, Liveness};
-use crate::session::times::{Accepted, Telling};
+use crate::session::times::{Telling, Told};
 
 /// A session that has not connected by then is given up.
 const NEGOTIATION: Duration = Duration::from_secs(10);
@@ -70,6 +72,8 @@ pub struct SessionCamera {
 pub struct SessionPlan {
     /// Its id.
     pub id: SessionId,
+    /// The viewer's own offer; without one the robot offers.
+    pub offer: Option<String>,
     /// Its cameras.
     pub cameras: Vec<SessionCamera>,
     /// How to connect.
@@ -132,7 +136,7 @@ impl Session {
 }
 
 /// Why a session ends.
-enum End {
+pub(super) enum End {
     /// The viewer or the broker ended it, or the robot stops.
     Asked,
     /// The viewer is gone.
@@ -148,6 +152,12 @@ impl End {
             Self::Gone(_) => Reason::Gone,
             Self::Failed(code, _) => Reason::of(*code),
         }
+    }
+}
+
+impl From<NoPlace> for End {
+    fn from(no_place: NoPlace) -> Self {
+        Self::Failed(no_place.code(), no_place.to_string())
     }
 }
 
@@ -169,18 +179,28 @@ async fn run(
     mut stop: watch::Receiver<bool>,
     in_doubt: watch::Sender<bool>,
 ) {
-    let SessionPlan { id, cameras, settings, telling, telemetry, control, requests, link, ended } =
-        plan;
+    let SessionPlan {
+        id,
+        offer,
+        cameras,
+        settings,
+        telling,
+        telemetry,
+        control,
+        requests,
+        link,
+        ended,
+    } = plan;
     let statuses: Vec<_> =
         cameras.iter().map(|camera| (camera.feed.id.clone(), camera.status.clone())).collect();
     let _claims: Vec<Claim> = cameras.iter().map(|camera| camera.claim.clone()).collect();
     let desk = Desk::new(statuses, control.map(|()| requests));
     let made = tokio::task::spawn_blocking({
         let name = id.to_string();
-        move || make(&name, &settings, cameras, telling)
+        move || make(&name, &settings, offer.as_deref(), cameras, telling)
     });
     let end = match made.await {
-        Ok(Ok((connection, tracks))) => {
+        Ok(Ok(Made { connection, tracks, answering })) => {
             let mut live = Live {
                 id: id.clone(),
                 connection,
@@ -192,7 +212,7 @@ async fn run(
                 in_doubt,
             };
             let end = tokio::select! {
-                end = live.run(signals, telemetry) => end,
+                end = live.run(answering, signals, telemetry) => end,
                 _ = stop.wait_for(|stop| *stop) => End::Asked,
             };
             say_end(&link, &id, &end);
@@ -200,7 +220,7 @@ async fn run(
             let _ = ended.send((id, end.reason())).await;
             return;
         }
-        Ok(Err(error)) => error.into(),
+        Ok(Err(end)) => end,
         Err(error) => End::Failed(ErrorCode::Internal, error.to_string()),
     };
     say_end(&link, &id, &end);
@@ -221,20 +241,6 @@ fn say_end(link: &Link, id: &SessionId, end: &End) {
     link.send(PeerRequest::EndSession(SessionEnd { session_id: id.clone(), reason }));
 }
 
-fn make(
-    name: &str,
-    settings: &ConnectionSettings,
-    cameras: Vec<SessionCamera>,
-    telling: Telling,
-) -> Result<(Connection, Vec<SentTrack>), ConnectionError> {
-    let connection = Connection::new(name, settings)?;
-    let tracks = cameras
-        .into_iter()
-        .map(|camera| SentTrack::add(&connection, camera.feed, telling))
-        .collect::<Result<_, _>>()?;
-    Ok((connection, tracks))
-}
-
 struct Live {
     id: SessionId,
     connection: Connection,
@@ -250,10 +256,16 @@ struct Live {
 impl Live {
     async fn run(
         &mut self,
+        answering: Option<Answering>,
         mut signals: mpsc::Receiver<Signal>,
         mut telemetry: watch::Receiver<Arc<[u8]>>,
     ) -> End {
-        if let Err(error) = self.offer().await {
+        let answered = answering.is_some();
+        let negotiated = match answering {
+            Some(answering) => self.answer(answering).await,
+            None => self.offer().await,
+        };
+        if let Err(error) = negotiated {
             return error.into();
         }
         let deadline = Instant::now() + NEGOTIATION;
@@ -266,10 +278,15 @@ impl Live {
             tokio::select! {
                 event = self.connection.next() => match event {
                     ConnectionEvent::Candidate(candidate) => self.say(PeerBody::Ice(candidate)),
+                    // Who brings it to the viewer may wait for the last one.
+                    ConnectionEvent::Gathered if answered => {
+                        let (candidate, sdp_m_line_index) = (String::new(), 0);
+                        self.say(PeerBody::Ice(Candidate { candidate, sdp_m_line_index }));
+                    }
                     ConnectionEvent::Connected if !connected => {
                         connected = true;
                         tracing::info!(session = %self.id, "session connected");
-                        self.start_tracks();
+                        self.start_tracks(answered);
                     }
                     ConnectionEvent::Channel(Channel::Control) => self.desk.say(&self.connection),
                     ConnectionEvent::Message(Channel::Control, message) => {
@@ -294,6 +311,7 @@ impl Live {
                     ConnectionEvent::Ended(why) => return End::Gone(why),
                     ConnectionEvent::Failed(error) => return error.into(),
                     ConnectionEvent::Connected
+                    | ConnectionEvent::Gathered
                     | ConnectionEvent::Channel(Channel::Telemetry)
                     | ConnectionEvent::Track(_)
                     | ConnectionEvent::JitterBuffer(..) => {}
@@ -305,14 +323,19 @@ impl Live {
                         }
                     }
                     Some(Signal::Sdp(Sdp::Offer { .. })) => {
-                        return End::Failed(ErrorCode::BadSdp, REFUSED_OFFER.to_owned());
+                        return End::Failed(ErrorCode::BadSdp, LATE_OFFER.to_owned());
                     }
                     Some(Signal::Candidate(candidate)) => {
                         if let Err(error) = self.connection.add_candidate(&candidate) {
                             self.complain(error);
                         }
                     }
-                    Some(Signal::LeftBroker) if connected && liveness.pings() => {
+                    // Who offered by WHEP leaves the broker only when that ends the connection; a viewer
+                    // that goes says so.
+                    Some(Signal::LeftBroker)
+                        if connected
+                            && (liveness.pings() || answered && liveness.reports()) =>
+                    {
                         tracing::info!(session = %self.id, "the viewer has left the broker; media goes on");
                     }
                     Some(Signal::LeftBroker) => return End::Gone("the viewer has left"),
@@ -326,6 +349,9 @@ impl Live {
                 _ = tick.tick() => self.tell_clocks(),
                 _ = look.tick() => {
                     let now = now().into();
+                    if let Some(at) = self.connection.last_report() {
+                        liveness.reported(at.into());
+                    }
                     if liveness.is_gone(now) {
                         return End::Gone("the viewer has gone silent");
                     }
@@ -349,11 +375,31 @@ impl Live {
         Ok(())
     }
 
-    fn start_tracks(&mut self) {
-        let answer = self.connection.remote().map_or(&[][..], |answer| &answer.sections);
+    async fn answer(&mut self, answering: Answering) -> Result<(), ConnectionError> {
+        let Answering { offer, sections } = answering;
+        let cameras: Vec<(usize, CameraId)> = sections
+            .iter()
+            .zip(&self.tracks)
+            .map(|(section, track)| (*section, track.camera().clone()))
+            .collect();
+        self.mids = sections.iter().map(|section| offer.sections[*section].mid.clone()).collect();
+        let sdp = self.connection.answer_sending(offer, &cameras).await?;
+        self.say(PeerBody::Sdp(Sdp::Answer { sdp }));
+        Ok(())
+    }
+
+    fn start_tracks(&mut self, answered: bool) {
+        let remote = self.connection.remote().map_or(&[][..], |remote| &remote.sections);
         for (mid, track) in self.mids.iter().zip(&mut self.tracks) {
-            let section = answer.iter().find(|section| section.mid == *mid);
-            track.start(section.map(Accepted::by).unwrap_or_default());
+            let section = remote.iter().find(|section| section.mid == *mid);
+            let told = track.told();
+            let accepted = match section {
+                // An offer is asked for no more than it has.
+                Some(_) if answered => told,
+                Some(answer) => told.accepted_by(answer),
+                None => Told::default(),
+            };
+            track.start(accepted);
         }
     }
 
@@ -391,5 +437,6 @@ impl Live {
     }
 }
 
-/// What a viewer is told that makes the offer itself.
-pub const REFUSED_OFFER: &str = "this robot makes the offer: ask for the session without one";
+/// What a viewer is told that offers in the midst of a session.
+const LATE_OFFER: &str =
+    "a session is negotiated once: make the offer when you ask for the session";

@@ -31,31 +31,52 @@ pub struct Telling {
 }
 
 impl Telling {
-    /// The extensions to be offered, as caps say them: field and value.
-    pub fn offered(self) -> impl Iterator<Item = (String, &'static str)> {
-        let delay = self.playout_delay.then_some((PLAYOUT_DELAY_ID, PLAYOUT_DELAY));
-        let extensions = [(CAPTURE_TIME_ID, CAPTURE_TIME), (STAGES_ID, STAGES)].into_iter();
-        extensions.chain(delay).map(|(id, uri)| (format!("extmap-{id}"), uri))
+    /// What a viewer is offered.
+    pub fn offered(self) -> Told {
+        Told {
+            capture_time: Some(CAPTURE_TIME_ID),
+            stages: Some(STAGES_ID),
+            playout_delay: self.playout_delay.then_some(PLAYOUT_DELAY_ID),
+        }
+    }
+
+    /// What can be told to a viewer that offers this, by its own numbers.
+    pub fn asked(self, offer: &Section) -> Told {
+        Told {
+            capture_time: offer.extension(CAPTURE_TIME),
+            stages: offer.extension(STAGES),
+            playout_delay: offer.extension(PLAYOUT_DELAY).filter(|_| self.playout_delay),
+        }
     }
 }
 
-/// The extensions that a viewer takes.
+/// Extensions, each with its number in the packets of one track.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Accepted {
-    capture_time: bool,
-    stages: bool,
-    playout_delay: bool,
+pub struct Told {
+    capture_time: Option<u8>,
+    stages: Option<u8>,
+    playout_delay: Option<u8>,
 }
 
-impl Accepted {
-    /// What its answer says of one track.
-    pub fn by(answer: &Section) -> Self {
-        let accepts = |id, uri| answer.extension(uri) == Some(id);
+impl Told {
+    /// What of it this answer takes.
+    pub fn accepted_by(self, answer: &Section) -> Self {
+        let taken = |id: Option<u8>, uri| id.filter(|id| answer.extension(uri) == Some(*id));
         Self {
-            capture_time: accepts(CAPTURE_TIME_ID, CAPTURE_TIME),
-            stages: accepts(STAGES_ID, STAGES),
-            playout_delay: accepts(PLAYOUT_DELAY_ID, PLAYOUT_DELAY),
+            capture_time: taken(self.capture_time, CAPTURE_TIME),
+            stages: taken(self.stages, STAGES),
+            playout_delay: taken(self.playout_delay, PLAYOUT_DELAY),
         }
+    }
+
+    /// As caps say it: field and value.
+    pub fn fields(self) -> impl Iterator<Item = (String, &'static str)> {
+        let all = [
+            (self.capture_time, CAPTURE_TIME),
+            (self.stages, STAGES),
+            (self.playout_delay, PLAYOUT_DELAY),
+        ];
+        all.into_iter().filter_map(|(id, uri)| Some((format!("extmap-{}", id?), uri)))
     }
 }
 
@@ -65,7 +86,7 @@ pub fn tell(
     appsrc: &AppSrc,
     packets: &gst::Pad,
     telling: Telling,
-    accepted: Accepted,
+    told: Told,
     counters: Arc<Counters>,
 ) {
     let Some(units) = appsrc.static_pad("src") else { return };
@@ -81,7 +102,7 @@ pub fn tell(
     packets.add_probe(kinds, move |_, info| {
         let Ok(mut frame) = frame.lock() else { return gst::PadProbeReturn::Ok };
         let mut each = |packet: &mut gst::BufferRef| {
-            let sent = frame.write(packet, telling.epoch, accepted, now());
+            let sent = frame.write(packet, telling.epoch, told, now());
             if let Some(took) = sent {
                 counters.send.observe(took);
             }
@@ -123,7 +144,7 @@ impl Frame {
         &mut self,
         packet: &mut gst::BufferRef,
         epoch: Epoch,
-        accepted: Accepted,
+        told: Told,
         now: gst::ClockTime,
     ) -> Option<Duration> {
         if packet.pts() != self.pts {
@@ -131,22 +152,22 @@ impl Frame {
         }
         let first = !std::mem::replace(&mut self.begun, true);
         // Browsers keep to what the first packet of a frame says until another says otherwise.
-        if accepted.playout_delay && first && self.key_frame {
-            add(packet, PLAYOUT_DELAY_ID, &SHOW_AT_ONCE);
+        if let Some(id) = told.playout_delay.filter(|_| first && self.key_frame) {
+            add(packet, id, &SHOW_AT_ONCE);
         }
         let mut header = [0; 2];
         let last = packet.copy_to_slice(0, &mut header).is_ok() && header[1] & MARKER != 0;
         // Nothing that the sender does comes after the last packet; and the time of one packet is
         // that of the frame (it goes by the RTP timestamp, which all of them share).
         let Times { captured, encoded } = self.times.filter(|_| last)?;
-        if accepted.capture_time {
-            add(packet, CAPTURE_TIME_ID, &epoch.capture_time(captured.useconds() as i64));
+        if let Some(id) = told.capture_time {
+            add(packet, id, &epoch.capture_time(captured.useconds() as i64));
         }
-        if accepted.stages {
+        if let Some(id) = told.stages {
             let since =
                 |time: gst::ClockTime| u32::try_from(time.checked_sub(captured)?.useconds()).ok();
             let stages = Stages { encoded_us: since(encoded), sent_us: since(now) };
-            add(packet, STAGES_ID, &stages.to_bytes());
+            add(packet, id, &stages.to_bytes());
         }
         now.checked_sub(encoded).map(Into::into)
     }
@@ -170,7 +191,11 @@ mod tests {
     use gst_rtp::prelude::*;
     use rovercast_protocol::frame_times::MAX_BYTES;
 
-    const ALL: Accepted = Accepted { capture_time: true, stages: true, playout_delay: true };
+    const ALL: Told = Told {
+        capture_time: Some(CAPTURE_TIME_ID),
+        stages: Some(STAGES_ID),
+        playout_delay: Some(PLAYOUT_DELAY_ID),
+    };
     const PAYLOAD: u32 = 100;
     const EPOCH: i64 = 3_900_000_000_123_456;
 
@@ -187,17 +212,13 @@ mod tests {
         unit
     }
 
-    fn packet(
-        frame: &mut Frame,
-        last: bool,
-        accepted: Accepted,
-    ) -> (gst::Buffer, Option<Duration>) {
+    fn packet(frame: &mut Frame, last: bool, told: Told) -> (gst::Buffer, Option<Duration>) {
         let mut packet = gst::Buffer::new_rtp_with_sizes(PAYLOAD, 0, 0).unwrap();
         let inside = packet.make_mut();
         inside.set_pts(ClockTime::from_seconds(3600));
         RTPBuffer::from_buffer_writable(inside).unwrap().set_marker(last);
         let epoch = Epoch::from_ntp_us(EPOCH);
-        let took = frame.write(inside, epoch, accepted, ClockTime::from_mseconds(7005));
+        let took = frame.write(inside, epoch, told, ClockTime::from_mseconds(7005));
         (packet, took)
     }
 
@@ -275,15 +296,15 @@ mod tests {
     #[test]
     fn nothing_is_written_that_was_not_accepted() {
         gst::init().unwrap();
-        let bytes = |accepted| {
-            let (packet, took) = packet(&mut Frame::of(&unit(true)), true, accepted);
+        let bytes = |told| {
+            let (packet, took) = packet(&mut Frame::of(&unit(true)), true, told);
             assert!(took.is_some());
             packet.size() - PAYLOAD as usize - 12
         };
-        assert_eq!(bytes(Accepted::default()), 0);
+        assert_eq!(bytes(Told::default()), 0);
         assert_eq!(bytes(ALL), MAX_BYTES as usize);
-        assert_eq!(bytes(Accepted { playout_delay: false, ..ALL }), 20);
-        assert_eq!(bytes(Accepted { stages: false, playout_delay: false, ..ALL }), 16);
+        assert_eq!(bytes(Told { playout_delay: None, ..ALL }), 20);
+        assert_eq!(bytes(Told { stages: None, playout_delay: None, ..ALL }), 16);
         // What belongs to no frame that is known stays as it is.
         let (other, took) = packet(&mut Frame::default(), true, ALL);
         assert_eq!((extensions(&other), took), ([None, None, None], None));

@@ -25,7 +25,7 @@ use rovercast_receiver::view::{View, ViewFailed};
 use rovercast_sender::camera::burn::burn_clock;
 use rovercast_sender::camera::counters::Demand;
 use rovercast_sender::session::media::{Feed, SentTrack};
-use rovercast_sender::session::times::{Accepted, Telling};
+use rovercast_sender::session::times::{Telling, Told};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, interval, timeout};
 
@@ -142,7 +142,7 @@ impl Lossy {
                             self.viewer.candidate(&candidate);
                         }
                     }
-                    ConnectionEvent::Connected => self.track.start(Accepted::default()),
+                    ConnectionEvent::Connected => self.track.start(Told::default()),
                     ConnectionEvent::Message(_, message) => self.answer_ping(&message)?,
                     ConnectionEvent::Ended(why) => bail!("the robot's side has ended: {why}"),
                     ConnectionEvent::Failed(error) => return Err(error.into()),

@@ -23,7 +23,7 @@ use rovercast_receiver::turns::Turn;
 use rovercast_receiver::view::{View, ViewFailed};
 use rovercast_sender::camera::counters::Demand;
 use rovercast_sender::session::media::{Feed, SentTrack};
-use rovercast_sender::session::times::{Accepted, Telling};
+use rovercast_sender::session::times::{Telling, Told};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -150,7 +150,7 @@ impl Pair {
                     ConnectionEvent::Candidate(candidate) => self.viewer.candidate(&candidate),
                     ConnectionEvent::Connected => {
                         let tracks = self.tracks.iter_mut();
-                        tracks.for_each(|track| track.start(Accepted::default()));
+                        tracks.for_each(|track| track.start(Told::default()));
                     }
                     ConnectionEvent::Channel(Channel::Control) => return Ok(Event::RobotOpen),
                     ConnectionEvent::Message(Channel::Control, message) => {

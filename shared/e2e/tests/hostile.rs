@@ -85,6 +85,59 @@ async fn refused(peer: &mut RawPeer, robot: &str, body: Value) -> anyhow::Result
     Ok(error["code"].as_str().context("no code")?.to_owned())
 }
 
+/// Offers that would end the process within webrtcbin, or that promise nothing: refused before it sees
+/// them.
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_that_make_no_sense_are_refused() -> Outcome {
+    gstreamer();
+    let folder = Folder::new("bad-offers")?;
+    let (_broker, address) = broker("127.0.0.1:0")?;
+    let _sender = robot(&folder, &small_robot(), &address)?;
+    let mut peer = RawPeer::connect(&address).await?;
+    let id = peer.find_robot().await?;
+
+    let head = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
+    let section = |mid: &str| {
+        let hash = ["AB"; 32].join(":");
+        format!(
+            "m=video 9 UDP/TLS/RTP/SAVPF 97\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=ice-ufrag:user\r\n\
+             a=ice-pwd:passwordpasswordpassword\r\na=fingerprint:sha-256 {hash}\r\na=setup:actpass\r\n\
+             a=rtcp-mux\r\na=recvonly\r\na=rtpmap:97 H264/90000\r\n\
+             a=fmtp:97 packetization-mode=1\r\n"
+        )
+    };
+    let whole = format!("{head}a=group:BUNDLE 0 1\r\n{}{}", section("0"), section("1"));
+    let nameless = "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\n";
+    for (offer, code) in [
+        (String::new(), "bad-sdp"),
+        ("v=0\0".to_owned(), "bad-sdp"),
+        (head.to_owned(), "bad-sdp"),
+        (whole.replace("a=recvonly", "a=sendonly"), "bad-sdp"),
+        (whole.replace("H264", "H263"), "not-acceptable"),
+        (whole.replace("mode=1", "mode=0"), "not-acceptable"),
+        (whole.replace("mid:1", "mid:0"), "bad-sdp"),
+        (whole.clone() + nameless, "bad-sdp"),
+        (whole.replacen("m=video 9", "m=video 0", 1), "bad-sdp"),
+        (whole.replace("a=fingerprint", "a=finger"), "bad-sdp"),
+        (whole.replace("BUNDLE 0 1", "BUNDLE 1"), "bad-sdp"),
+        (whole.clone() + "a=candidate:nonsense\r\n", "bad-candidate"),
+        (whole.clone() + &section("2").repeat(70), "bad-sdp"),
+    ] {
+        peer.start_session(json!({"type": "startSession", "peerId": id, "offer": offer})).await?;
+        let error = peer.hear("error").await?;
+        ensure!(error["code"] == code, "{error}: {offer}");
+        peer.hear("endSession").await?;
+    }
+    // What is left is good: it is answered.
+    peer.start_session(json!({"type": "startSession", "peerId": id, "offer": whole})).await?;
+    let answer = peer.hear("peer").await?;
+    ensure!(answer["sdp"]["type"] == "answer", "{answer}");
+    let sdp = answer["sdp"]["sdp"].as_str().context("no SDP")?;
+    let count = |what: &str| sdp.matches(what).count();
+    ensure!((count("a=sendonly"), count("a=inactive")) == (1, 1), "{sdp}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_sense_is_refused_with_a_code() -> Outcome {
     gstreamer();

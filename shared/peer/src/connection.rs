@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
+use gst_sdp::SDPMessageRef;
 use gst_webrtc::{
     WebRTCPeerConnectionState, WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection, WebRTCSDPType,
     WebRTCSessionDescription,
@@ -21,6 +22,7 @@ use crate::channel::{Channel, Channels};
 use crate::fingerprint::{self, Mismatch};
 use crate::ice::{IceUrls, TransportPolicy};
 use crate::negotiation::{self, Description, Refused, Section};
+use crate::reports::Reports;
 use crate::start::share_clock;
 use crate::webrtcbin::{Said, answered, configure_ice, post_events, promise};
 
@@ -62,6 +64,8 @@ impl From<gst::StateChangeError> for ConnectionError {
 pub enum ConnectionEvent {
     /// A candidate of our own, for the other peer.
     Candidate(Candidate),
+    /// There will be no further candidates of our own.
+    Gathered,
     /// DTLS is up and the other peer is the promised one.
     Connected,
     /// ICE or DTLS failed or was closed; nothing comes any more.
@@ -119,6 +123,7 @@ pub struct Connection {
     events: mpsc::Receiver<Said>,
     events_tx: mpsc::Sender<Said>,
     channels: Channels,
+    reports: Reports,
     offered: Option<Vec<Section>>,
     remote: Option<Description>,
     remote_candidates: usize,
@@ -140,13 +145,16 @@ impl Connection {
         configure_ice(&webrtc, &settings.ice);
         let (events_tx, events) = mpsc::channel(EVENTS);
         let channels = Channels::new();
+        let reports = Reports::default();
         post_events(&pipeline, &webrtc, &events_tx, channels.inlet());
+        reports.watch(&webrtc);
         Ok(Self {
             pipeline,
             webrtc,
             events,
             events_tx,
             channels,
+            reports,
             offered: None,
             remote: None,
             remote_candidates: 0,
@@ -160,25 +168,47 @@ impl Connection {
     }
 
     /// Adds a track that sends: `payloader` is in the pipeline, `caps` are those of its RTP,
-    /// with the `ssrc`.
+    /// with the `ssrc`. `section` is its place in an offer that will be answered; one for each of its
+    /// media sections is to be added, in their order, here or by [`Connection::leave_out`].
     pub fn add_track(
         &self,
         payloader: &gst::Element,
         caps: &gst::Caps,
+        section: Option<usize>,
     ) -> Result<(), ConnectionError> {
-        let pad = self
-            .webrtc
-            .request_pad_simple("sink_%u")
-            .ok_or_else(|| ConnectionError::Gst("webrtcbin takes no further track".to_owned()))?;
-        let transceiver = pad.property::<WebRTCRTPTransceiver>("transceiver");
-        transceiver.set_property("direction", WebRTCRTPTransceiverDirection::Sendonly);
-        transceiver.set_property("codec-preferences", caps);
+        let direction = WebRTCRTPTransceiverDirection::Sendonly;
+        let (pad, transceiver) = self.request_track(section, direction, caps)?;
         transceiver.set_property("do-nack", true);
         let source = payloader
             .static_pad("src")
             .ok_or_else(|| ConnectionError::Gst("the payloader has no source pad".to_owned()))?;
         source.link(&pad).map_err(|error| ConnectionError::Gst(error.to_string()))?;
         Ok(())
+    }
+
+    /// Lets nothing flow in a media section of an offer that will be answered. (webrtcbin would refuse
+    /// it; and it cannot answer a bundle whose first section is refused.)
+    pub fn leave_out(&self, section: usize, kind: &str) -> Result<(), ConnectionError> {
+        let any = gst::Caps::builder("application/x-rtp").field("media", kind).build();
+        let direction = WebRTCRTPTransceiverDirection::Inactive;
+        self.request_track(Some(section), direction, &any).map(drop)
+    }
+
+    fn request_track(
+        &self,
+        section: Option<usize>,
+        direction: WebRTCRTPTransceiverDirection,
+        caps: &gst::Caps,
+    ) -> Result<(gst::Pad, WebRTCRTPTransceiver), ConnectionError> {
+        let name = section.map_or_else(|| "sink_%u".to_owned(), |index| format!("sink_{index}"));
+        let pad = self
+            .webrtc
+            .request_pad_simple(&name)
+            .ok_or_else(|| ConnectionError::Gst("webrtcbin takes no further track".to_owned()))?;
+        let transceiver = pad.property::<WebRTCRTPTransceiver>("transceiver");
+        transceiver.set_property("direction", direction);
+        transceiver.set_property("codec-preferences", caps);
+        Ok((pad, transceiver))
     }
 
     /// Offers all tracks and the data channels. Returns the SDP and what it says; `cameras` name its
@@ -215,15 +245,50 @@ impl Connection {
 
     /// Takes an offer. Returns the answer.
     pub async fn answer(&mut self, text: &str) -> Result<String, ConnectionError> {
+        let offer = Description::parse(text)?;
+        let accept = |answer: &mut SDPMessageRef, offer: &[Section]| {
+            negotiation::accept_extensions(answer, offer);
+        };
+        self.answer_with(offer, accept).await
+    }
+
+    /// Takes an offer for whose sections the tracks were added. Returns the answer, where these
+    /// `cameras` name their sections.
+    pub async fn answer_sending(
+        &mut self,
+        offer: Description,
+        cameras: &[(usize, CameraId)],
+    ) -> Result<String, ConnectionError> {
+        let finish = |answer: &mut SDPMessageRef, _: &[Section]| {
+            negotiation::finish_answer(answer, cameras);
+        };
+        let answer = self.answer_with(offer, finish).await?;
+        let sections = Description::parse(&answer)?.sections;
+        let refused = |index: usize| sections.get(index).is_none_or(|section| section.rejected);
+        match cameras.iter().find(|(index, _)| refused(*index)) {
+            Some((index, camera)) => {
+                let why = format!("webrtcbin puts {camera} into no section {index}");
+                Err(ConnectionError::Gst(why))
+            }
+            None => Ok(answer),
+        }
+    }
+
+    async fn answer_with(
+        &mut self,
+        mut offer: Description,
+        finish: impl FnOnce(&mut SDPMessageRef, &[Section]),
+    ) -> Result<String, ConnectionError> {
         if self.remote.is_some() {
             return Err(Refused::NotExpected.into());
         }
-        let description = Description::parse(text)?;
+        offer.is_offer()?;
+        offer.share_transport();
         self.set_state(gst::State::Playing).await?;
-        self.set_remote(WebRTCSDPType::Offer, description).await?;
+        self.set_remote(WebRTCSDPType::Offer, offer).await?;
         let mut answer = self.create("create-answer", "answer").await?;
         if let Some(offer) = &self.remote {
-            negotiation::accept_extensions(answer.sdp_mut(), &offer.sections);
+            finish(answer.sdp_mut(), &offer.sections);
         }
         let text = answer.sdp().as_text()?;
         self.describe("set-local-description", &answer).await?;
@@ -257,6 +322,12 @@ impl Connection {
     /// Bytes that wait in a data channel; none while nothing can be sent by it.
     pub fn backlog(&self, channel: Channel) -> Option<u64> {
         self.channels.backlog(channel).filter(|_| self.verified)
+    }
+
+    /// When the other peer's last report on what it receives came (RTCP), by the shared clock. Such
+    /// reports are encrypted: none comes from anybody else.
+    pub fn last_report(&self) -> Option<gst::ClockTime> {
+        self.reports.last()
     }
 
     /// The next event. Cancel-safe.
@@ -315,6 +386,7 @@ impl Connection {
     fn interpret(&mut self, said: Said) -> Option<ConnectionEvent> {
         Some(match said {
             Said::Candidate(candidate) => ConnectionEvent::Candidate(candidate),
+            Said::Gathered => ConnectionEvent::Gathered,
             Said::State(WebRTCPeerConnectionState::Connected) => ConnectionEvent::Connected,
             Said::State(WebRTCPeerConnectionState::Failed) => ConnectionEvent::Ended("failed"),
             Said::State(WebRTCPeerConnectionState::Closed) => ConnectionEvent::Ended("closed"),

@@ -9,6 +9,8 @@ pub mod fingerprint;
 pub mod ice;
 pub mod link;
 pub mod negotiation;
+pub mod payloads;
+mod reports;
 mod retry;
 pub mod start;
 mod webrtcbin;

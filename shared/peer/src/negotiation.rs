@@ -7,6 +7,7 @@ use rovercast_protocol::frame_times::{CAPTURE_TIME, STAGES};
 use rovercast_protocol::ids::CameraId;
 
 use crate::fingerprint::Fingerprint;
+use crate::payloads::{self, Payload};
 
 /// No session has more media sections than this: 64 cameras and a data channel.
 const MAX_SECTIONS: u32 = 65;
@@ -36,6 +37,11 @@ pub enum Refused {
     /// A section that is not in the bundle: it would have a connection of its own.
     #[error("media section {0} of the SDP is not in its a=group:BUNDLE")]
     NotBundled(usize),
+    /// An offer that refuses a section of its own, or has one name for two.
+    #[error(
+        "media section {0} of the SDP offer is refused already, or has the a=mid of another one"
+    )]
+    NotOffered(usize),
     /// A second answer, or an answer where there was no offer.
     #[error("an SDP answer is not expected now")]
     NotExpected,
@@ -64,6 +70,10 @@ pub struct Section {
     pub label: Option<CameraId>,
     /// The first of its codecs that we know.
     pub codec: Option<Codec>,
+    /// The payload types with codecs that we know, in the order of preference.
+    pub payloads: Vec<Payload>,
+    /// Whether the side that describes it wants to be sent something.
+    pub receives: bool,
     /// True when the answerer refused it.
     pub rejected: bool,
     /// The certificates that may stand for the peer.
@@ -105,14 +115,51 @@ impl Description {
             .map(|(index, media)| section(&message, index, media))
             .collect::<Result<Vec<_>, _>>()?;
         // One DTLS connection for all: the one whose certificate is checked.
-        let bundle = message.attribute_val("group").unwrap_or_default();
-        let bundled =
-            |mid: &str| bundle.starts_with("BUNDLE ") && bundle.split(' ').any(|m| m == mid);
+        let bundle = bundle(&message).unwrap_or_default();
+        let bundled = |mid: &str| bundle.iter().any(|bundled| bundled == mid);
         let used = sections.iter().filter(|section| !section.rejected).count();
         let outside = |section: &Section| !section.rejected && !bundled(&section.mid);
         match sections.iter().position(outside) {
             Some(index) if used > 1 => Err(Refused::NotBundled(index)),
             _ => Ok(Self { message, sections }),
+        }
+    }
+
+    /// Checks that this can be a first offer. (One that refuses sections, or has a name twice, can end
+    /// the whole process within webrtcbin.)
+    pub fn is_offer(&self) -> Result<(), Refused> {
+        let wrong = |(index, section): (usize, &Section)| {
+            let again = self.sections.iter().take(index).any(|before| before.mid == section.mid);
+            (section.rejected || again).then_some(index)
+        };
+        match self.sections.iter().enumerate().find_map(wrong) {
+            Some(index) => Err(Refused::NotOffered(index)),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives all sections of a bundle the transport of its first. An offer may give each its own, since
+    /// nobody knows yet whether the answer takes the bundle; webrtcbin always does, and refuses more
+    /// than one.
+    pub fn share_transport(&mut self) {
+        let Some(first) = bundle(&self.message).and_then(|bundle| bundle.first().cloned()) else {
+            return;
+        };
+        let Some(tagged) = self.sections.iter().position(|section| section.mid == first) else {
+            return;
+        };
+        let value = |name: &str| {
+            let own = self.message.media(tagged as u32)?.attribute_val(name);
+            own.or_else(|| self.message.attribute_val(name)).map(str::to_owned)
+        };
+        let shared = ["ice-ufrag", "ice-pwd"].map(|name| (name, value(name)));
+        for (_, media) in self.message.medias_mut().enumerate().filter(|(at, _)| *at != tagged) {
+            remove(media, |attribute| {
+                ["ice-ufrag", "ice-pwd", "candidate"].contains(&attribute.key())
+            });
+            for (name, value) in &shared {
+                media.add_attribute(name, value.as_deref());
+            }
         }
     }
 
@@ -164,11 +211,26 @@ fn section(message: &SDPMessageRef, index: usize, media: &SDPMediaRef) -> Result
             return Err(Refused::Missing { section: index, attribute: "fingerprint" });
         }
     }
+    let candidates = media.attributes().filter(|attribute| attribute.key() == "candidate");
+    for candidate in candidates {
+        check_candidate(&format!("candidate:{}", candidate.value().unwrap_or_default()))?;
+    }
+    let direction = ["sendrecv", "sendonly", "recvonly", "inactive"]
+        .into_iter()
+        .find(|name| media.attribute_val(name).is_some())
+        .or_else(|| {
+            ["sendonly", "recvonly", "inactive"]
+                .into_iter()
+                .find(|name| message.attribute_val(name).is_some())
+        });
+    let payloads = payloads::read(media);
     Ok(Section {
         kind: media.media().unwrap_or_default().to_owned(),
         mid: mid.to_owned(),
         label: media.attribute_val("label").and_then(|label| label.parse().ok()),
-        codec: codec(media),
+        codec: payloads.first().map(|payload| payload.codec),
+        payloads,
+        receives: matches!(direction, None | Some("sendrecv" | "recvonly")),
         rejected,
         fingerprints,
         extensions: media.attributes().filter_map(extension).collect(),
@@ -184,19 +246,6 @@ fn extension(attribute: &SDPAttribute) -> Option<Extension> {
     let uri = words.next()?.to_owned();
     // Others need the two-byte form, which is not used here.
     (1..=14).contains(&id).then_some(Extension { id, uri })
-}
-
-/// In the order of the section's payload types, which is that of preference.
-fn codec(media: &SDPMediaRef) -> Option<Codec> {
-    media.formats().find_map(|payload| {
-        let maps = media.attributes().filter(|attribute| attribute.key() == "rtpmap");
-        let names = maps.filter_map(|map| {
-            let (number, encoding) = map.value()?.split_once(' ')?;
-            let name = encoding.split('/').next()?;
-            (number == payload).then_some(name)
-        });
-        names.filter_map(|name| name.parse().ok()).next()
-    })
 }
 
 /// What every browser takes: constrained baseline at level 3.1, and any higher level all the same
@@ -221,6 +270,36 @@ pub fn label_tracks(message: &mut SDPMessageRef, cameras: &[CameraId]) {
             let _ = media.replace_attribute(at as u32, attribute);
         }
     }
+}
+
+/// Writes into our answer which cameras are in which sections, and takes out of it the kinds of
+/// feedback that webrtcbin copies from the offer and that nobody here listens to.
+pub fn finish_answer(message: &mut SDPMessageRef, cameras: &[(usize, CameraId)]) {
+    for (index, media) in message.medias_mut().enumerate() {
+        if let Some((_, camera)) = cameras.iter().find(|(section, _)| *section == index) {
+            media.add_attribute("label", Some(camera.as_str()));
+        }
+        remove(media, |attribute| {
+            let value = attribute.value().unwrap_or_default();
+            attribute.key() == "rtcp-fb"
+                && ["transport-cc", "goog-remb"].iter().any(|kind| value.ends_with(kind))
+        });
+    }
+}
+
+/// Takes attributes out of a section.
+fn remove(media: &mut SDPMediaRef, unwanted: impl Fn(&SDPAttribute) -> bool) {
+    while let Some(at) = media.attributes().position(&unwanted) {
+        if media.remove_attribute(at as u32).is_err() {
+            break;
+        }
+    }
+}
+
+/// The names of the sections that are to share one transport; none where nothing is said of that.
+fn bundle(message: &SDPMessageRef) -> Option<Vec<String>> {
+    let mids = message.attribute_val("group")?.strip_prefix("BUNDLE ")?;
+    Some(mids.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
 /// The header extensions that our receivers read.
@@ -255,153 +334,4 @@ pub fn check_candidate(text: &str) -> Result<(), Refused> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HASH: &str = "AB:CD";
-
-    fn sdp(section: &str) -> String {
-        format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n{section}")
-    }
-
-    fn video(attributes: &str) -> String {
-        sdp(&format!("m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\n{attributes}"))
-    }
-
-    fn whole() -> String {
-        video(&format!(
-            "a=mid:video0\r\na=label:front\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 {HASH}\r\n"
-        ))
-    }
-
-    #[test]
-    fn sections_tell_mid_and_camera() {
-        gst::init().unwrap();
-        let description = Description::parse(&whole()).unwrap();
-        let section = &description.sections[0];
-        assert_eq!((section.kind.as_str(), section.mid.as_str()), ("video", "video0"));
-        assert_eq!(section.label.as_ref().unwrap().as_str(), "front");
-        assert_eq!(description.fingerprints(), [[Fingerprint::parse("sha-256 AB:CD").unwrap()]]);
-        let offered = description.sections.clone();
-        assert_eq!(description.answers(&offered), Ok(()));
-        assert!(description.answers(&[]).is_err());
-        for change in [("mid:video0", "mid:other"), ("m=video", "m=audio")] {
-            let other = Description::parse(&whole().replace(change.0, change.1)).unwrap();
-            assert_eq!(other.answers(&offered), Err(Refused::OtherSections));
-        }
-    }
-
-    #[test]
-    fn a_section_tells_the_codec_that_it_prefers() {
-        gst::init().unwrap();
-        let codec = |payloads: &str, maps: &str| {
-            let text = whole().replace("SAVPF 96", &format!("SAVPF {payloads}"));
-            Description::parse(&(text + maps)).unwrap().sections[0].codec
-        };
-        let maps = "a=rtpmap:96 h265/90000\r\na=rtpmap:97 rtx/90000\r\na=rtpmap:98 VP8/90000\r\n";
-        assert_eq!(codec("96 97 98", maps), Some(Codec::H265));
-        assert_eq!(codec("97 98 96", maps), Some(Codec::Vp8));
-        assert_eq!(codec("97", maps), None);
-        assert_eq!(codec("96", "a=rtpmap:96\r\n"), None);
-    }
-
-    #[test]
-    fn sections_tell_their_header_extensions() {
-        gst::init().unwrap();
-        let text = whole()
-            + "a=extmap:3 urn:a\r\na=extmap:4/sendrecv urn:b x=1\r\na=extmap:5/inactive urn:c\r\n\
-               a=extmap:15 urn:d\r\na=extmap:0 urn:e\r\na=extmap:6\r\na=extmap:x urn:f\r\na=extmap\r\n";
-        let section = Description::parse(&text).unwrap().sections.remove(0);
-        assert_eq!((section.extension("urn:a"), section.extension("urn:b")), (Some(3), Some(4)));
-        assert_eq!(section.extensions.len(), 2, "{section:?}");
-    }
-
-    #[test]
-    fn answers_take_the_extensions_that_are_read() {
-        gst::init().unwrap();
-        let answered = |offered: &str, answer: &str| {
-            let offer = Description::parse(&(whole() + offered)).unwrap();
-            let mut message = SDPMessage::parse_buffer((whole() + answer).as_bytes()).unwrap();
-            accept_extensions(&mut message, &offer.sections);
-            Description::parse(&message.as_text().unwrap()).unwrap().sections[0].extensions.clone()
-        };
-        let extmap = |id: u8, uri: &str| format!("a=extmap:{id} {uri}\r\n");
-        let offered = extmap(9, STAGES) + &extmap(4, CAPTURE_TIME) + &extmap(5, "urn:other");
-        let both =
-            [(4, CAPTURE_TIME), (9, STAGES)].map(|(id, uri)| Extension { id, uri: uri.to_owned() });
-        assert_eq!(answered(&offered, ""), both);
-        assert_eq!(answered(&offered, &extmap(4, CAPTURE_TIME)), both, "what is there stays");
-        assert_eq!(answered("", ""), []);
-        assert_eq!(answered(&extmap(5, "urn:other"), ""), []);
-    }
-
-    #[test]
-    fn only_h264_is_given_a_profile() {
-        gst::init().unwrap();
-        let parameters = "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n";
-        let second = "m=video 0 UDP/TLS/RTP/SAVPF 100\r\na=rtpmap:100 VP8/90000\r\n";
-        let text = whole() + parameters + second;
-        let mut message = SDPMessage::parse_buffer(text.as_bytes()).unwrap();
-        let cameras = ["front", "rear"].map(|camera| camera.parse().unwrap());
-        label_tracks(&mut message, &cameras);
-        let text = message.as_text().unwrap();
-        let (first, second) = text.split_once("m=video 0").unwrap();
-        let whole =
-            "a=fmtp:96 packetization-mode=1;profile-level-id=42e01f;level-asymmetry-allowed=1";
-        assert!(first.contains(whole), "{first}");
-        assert!(second.contains("a=label:rear") && !second.contains("fmtp"), "{second}");
-    }
-
-    #[test]
-    fn sections_must_share_one_connection() {
-        gst::init().unwrap();
-        let second = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:data\r\n\
-                      a=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 AB:CD\r\n";
-        let two = whole() + second;
-        assert_eq!(Description::parse(&two).unwrap_err(), Refused::NotBundled(0));
-        let group = |mids: &str| {
-            two.replacen("t=0 0\r\n", &format!("t=0 0\r\na=group:BUNDLE {mids}\r\n"), 1)
-        };
-        assert_eq!(Description::parse(&group("video0")).unwrap_err(), Refused::NotBundled(1));
-        assert!(Description::parse(&group("video0 data")).is_ok());
-    }
-
-    #[test]
-    fn a_sections_own_fingerprint_replaces_that_of_the_session() {
-        gst::init().unwrap();
-        let both = whole().replacen("t=0 0\r\n", "t=0 0\r\na=fingerprint:sha-256 EE:FF\r\n", 1);
-        let own = [[Fingerprint::parse("sha-256 AB:CD").unwrap()]];
-        assert_eq!(Description::parse(&both).unwrap().fingerprints(), own);
-    }
-
-    #[test]
-    fn what_webrtcbin_could_choke_on_is_refused() {
-        gst::init().unwrap();
-        for attribute in ["mid", "ice-ufrag", "ice-pwd", "fingerprint"] {
-            let broken: String = whole()
-                .split_inclusive("\r\n")
-                .filter(|line| !line.starts_with(&format!("a={attribute}")))
-                .collect();
-            let missing = Refused::Missing { section: 0, attribute };
-            assert_eq!(Description::parse(&broken).unwrap_err(), missing);
-        }
-        assert_eq!(Description::parse(&sdp("")).unwrap_err(), Refused::Sections(0));
-        for text in ["", "hello", "v=0\0", "m=video"] {
-            assert_eq!(Description::parse(text).unwrap_err(), Refused::Unparsable, "{text:?}");
-        }
-        let weak = whole().replace("sha-256", "sha-1");
-        assert!(Description::parse(&weak).is_err());
-    }
-
-    #[test]
-    fn candidates_are_checked() {
-        let good = "candidate:1 1 UDP 2015363327 192.0.2.1 46304 typ host";
-        assert_eq!(check_candidate(good), Ok(()));
-        assert_eq!(check_candidate(&format!("a={good}")), Ok(()));
-        for bad in
-            ["", "candidate:1", "x 1 UDP 1 192.0.2.1 1 typ host", &good.replace("46304", "x")]
-        {
-            assert_eq!(check_candidate(bad), Err(Refused::Candidate), "{bad}");
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
-use gst_webrtc::{WebRTCDataChannel, WebRTCPeerConnectionState, WebRTCRTPTransceiver};
+use gst_webrtc::{
+    WebRTCDataChannel, WebRTCICEGatheringState, WebRTCPeerConnectionState, WebRTCRTPTransceiver,
+};
 use rovercast_protocol::signaling::Candidate;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -35,6 +37,8 @@ const SENT_AGAIN_PACKETS: u32 = 4096;
 #[derive(Debug)]
 pub(crate) enum Said {
     Candidate(Candidate),
+    /// There are no further ones.
+    Gathered,
     State(WebRTCPeerConnectionState),
     Pad(gst::Pad, gst::PadProbeId),
     JitterBuffer(u32, glib::WeakRef<gst::Element>),
@@ -107,6 +111,14 @@ pub(crate) fn post_events(
             let _ = tx.try_send(Said::Candidate(candidate));
         }
         None
+    });
+
+    let tx = events.clone();
+    webrtc.connect_notify(Some("ice-gathering-state"), move |webrtc, _| {
+        let state: WebRTCICEGatheringState = webrtc.property("ice-gathering-state");
+        if state == WebRTCICEGatheringState::Complete {
+            let _ = tx.try_send(Said::Gathered);
+        }
     });
 
     let tx = events.clone();

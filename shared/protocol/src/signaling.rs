@@ -184,7 +184,7 @@ pub struct CameraMeta {
 pub struct SessionRequest {
     /// The producer wanted.
     pub peer_id: PeerId,
-    /// An SDP offer, when the consumer offers. Our robots refuse it: they offer themselves.
+    /// An SDP offer, when the consumer offers. Without one the robot does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<String>,
     /// The cameras wanted; all of them when left out (ours).
@@ -361,6 +361,8 @@ pub enum ErrorCode {
     TooFast,
     /// The SDP cannot be parsed or used.
     BadSdp,
+    /// The SDP offer takes none of the codecs that the cameras have.
+    NotAcceptable,
     /// The candidate cannot be parsed.
     BadCandidate,
     /// None of the cameras asked for exists.

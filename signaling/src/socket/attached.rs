@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rovercast_protocol::ids::PeerId;
-
 use super::connection::expiry;
 use super::farewell::last_word;
 use super::post::text_of;
@@ -14,7 +12,7 @@ use crate::metrics::Ended;
 /// A peer of a [`Hub`], for as long as this lives. It is not pinged, and nothing limits how much it
 /// says: that is for those to do who speak through it.
 #[derive(Debug)]
-pub struct Attached {
+pub(crate) struct Attached {
     hub: Arc<Hub>,
     seat: Seat,
     /// Why it is over, once it is.
@@ -26,15 +24,10 @@ impl Attached {
         Self { hub, seat, ended: None }
     }
 
-    /// Its id.
-    pub fn peer_id(&self) -> &PeerId {
-        &self.seat.who.peer_id
-    }
-
     /// The next message of the broker, as it would stand in a frame; `None` when the broker has
     /// ended the peer. Nothing is lost when this is dropped while it waits. Whoever does not call
     /// it is dropped as one that does not read.
-    pub async fn recv(&mut self) -> Option<String> {
+    pub(crate) async fn recv(&mut self) -> Option<String> {
         if self.ended.is_none() {
             let ended = tokio::select! {
                 biased;
@@ -50,7 +43,7 @@ impl Attached {
     }
 
     /// Says something to the broker: JSON, as it would stand in a frame.
-    pub fn say(&self, text: String) {
+    pub(crate) fn say(&self, text: String) {
         if self.ended.is_none() {
             self.hub.request(&self.seat.who, text.into(), Instant::now());
         }
@@ -59,6 +52,11 @@ impl Attached {
 
 #[cfg(test)]
 impl Attached {
+    /// Its id.
+    pub(super) fn peer_id(&self) -> &rovercast_protocol::ids::PeerId {
+        &self.seat.who.peer_id
+    }
+
     /// Whether it was ended for this.
     pub(super) fn is_ended(&self, why: Ended) -> bool {
         self.ended == Some(why)

@@ -3,7 +3,9 @@
 
 mod client;
 mod frames;
+mod http;
 mod lifetime;
 mod limits;
 mod pages;
 mod sessions;
+mod whep;

@@ -150,14 +150,24 @@ fn refusal(url: &str, error: &Error) -> Refusal {
         return Refusal::of_status(url, response.status().as_u16(), body);
     }
     let remedy = match error {
-        Error::Tls(TlsError::Rustls(_)) => REMEDY,
-        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-            REMEDY
+        Error::Tls(TlsError::Rustls(error)) => remedy(error),
+        Error::Io(error) => {
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            inner.map_or("", remedy)
         }
         _ => "",
     };
     Refusal::lost(format!("cannot connect to the broker at {url}: {error}{remedy}"))
 }
 
-const REMEDY: &str = "; name its certificate by tls_fingerprint, or who signed it by ca_file, and call \
-    it by the name that is in it";
+/// What to do about it, for people.
+fn remedy(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::General(_) => {
+            "; name its certificate by tls_fingerprint, or who signed it by ca_file, and call it by the \
+             name that is in it"
+        }
+        rustls::Error::InvalidMessage(_) => "; if it is not encrypted, write ws://",
+        _ => "",
+    }
+}
