@@ -12,6 +12,8 @@ PROGRAMS := -p rovercast-signaling -p rovercast-sender -p rovercast-receiver
 # The viewer: its types, and the tests of its rules. Neither needs a browser.
 TYPES := tsc -p signaling/viewer/jsconfig.json
 RULES := node --test $(wildcard signaling/tests/viewer/*.test.mjs)
+# What the broker is measured beside.
+RIVAL_BROKER := gst-plugin-webrtc-signalling@0.15.4
 SCRIPTS := config/lab/setup config/lab/demo config/lab/v4l2 config/lab/v4l2-init .ci/run
 
 # CRATE:OTHER where the crate must not depend on the other, not even over a third; see
@@ -78,11 +80,12 @@ lint: ## format, clippy, shellcheck, types, architecture, dependencies; builds c
 	fi
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
-bench: ## encoders, joins, latency, loss, recovery, settings, supervision, viewers, window, measured on this computer; takes minutes, and wants it to itself
+bench: ## broker, encoders, joins, latency, loss, recovery, settings, supervision, viewers, window, measured on this computer; takes minutes, and wants it to itself
 	@echo 'bench: what is missing is installed (as root), then built; all of it takes minutes'
 	@$(SETUP) build run
 	$(CARGO) build $(LOCKED) --release --workspace --bins
 	-$(CARGO) build $(LOCKED) --release --manifest-path shared/rivals/Cargo.toml --target-dir target/rivals
+	-$(CARGO) install --locked --root target/rivals --target-dir target/rivals --no-default-features --features rustls-ring $(RIVAL_BROKER)
 	$(CARGO) bench $(LOCKED) -p rovercast-e2e
 
 lab-v4l2: ## the sender with a real kernel's cameras, which fail, in QEMU; takes minutes

@@ -415,6 +415,9 @@ const REQUEST_TYPES: [&str; 8] = [
     "getIceServers",
 ];
 
+/// How much is said at most of a frame that cannot be understood.
+const MAX_DETAILS_BYTES: usize = 512;
+
 impl PeerRequest {
     /// Parses the text of a frame. The error is what to answer.
     pub fn parse(text: &str) -> Result<Self, ErrorMessage> {
@@ -435,7 +438,10 @@ impl PeerRequest {
                 }
                 _ => ErrorCode::Malformed,
             };
-            ErrorMessage { details: error.to_string(), code: Some(code), session_id: None }
+            // It may quote the frame, whose author would have it grow by being escaped.
+            let mut details = error.to_string();
+            details.truncate(details.floor_char_boundary(MAX_DETAILS_BYTES));
+            ErrorMessage { details, code: Some(code), session_id: None }
         })
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::CloseFrame};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -98,12 +99,18 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) async fn connect(url: &str) -> Self {
-        let (socket, _) = timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap();
+    pub(crate) async fn connect(request: impl IntoClientRequest + Unpin) -> Self {
+        let (socket, _) = timeout(PATIENCE, connect_async(request)).await.unwrap().unwrap();
         let mut peer = Self { id: String::new(), welcome: Value::Null, socket };
         peer.welcome = peer.hear_a("welcome").await;
         peer.id = peer.welcome["peerId"].as_str().unwrap().to_owned();
         peer
+    }
+
+    /// Proves that `other` hears what this peer says in their session, and nothing else came before.
+    pub(crate) async fn reaches(&mut self, other: &mut Self, session: &str) {
+        self.say(ice(session, 10)).await;
+        assert_eq!(other.hear().await, ice(session, 10));
     }
 
     pub(crate) async fn say(&mut self, message: Value) {

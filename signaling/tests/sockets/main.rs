@@ -1,11 +1,16 @@
 //! The broker over real WebSockets: every test starts one of its own on a free port.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod attack;
+mod attack_floods;
+mod attack_frames;
 mod client;
 mod frames;
+mod guarded;
 mod http;
 mod lifetime;
 mod limits;
 mod pages;
 mod sessions;
+mod stalled;
 mod whep;

@@ -84,10 +84,11 @@ async fn health_is_told_and_nothing_else_is_there() {
     }
 }
 
-struct Answer {
-    status: u16,
+/// What was answered to a request.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -98,7 +99,8 @@ impl Answer {
     }
 }
 
-async fn get(address: SocketAddr, path: &str, headers: &str) -> Answer {
+/// Asks for a page; `headers` are lines of the request.
+pub(crate) async fn get(address: SocketAddr, path: &str, headers: &str) -> Answer {
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n");
     let text = tokio::task::spawn_blocking(move || {
         let mut socket = std::net::TcpStream::connect(address).unwrap();
