@@ -9,6 +9,7 @@ use rovercast_protocol::signaling::IceServer;
 use serde::de::{Deserialize, Deserializer, Error};
 
 use crate::access::AccessSettings;
+use crate::ice::TurnSettings;
 use crate::limits::LimitSettings;
 use crate::tls::TlsSettings;
 use crate::whep;
@@ -37,6 +38,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// The broker's certificate.
     pub tls: TlsSettings,
+    /// TURN servers to which peers get credentials that are good for a while.
+    pub turn: TurnSettings,
     /// Whose tokens are taken.
     pub access: AccessSettings,
     /// What anybody may have of the broker.
@@ -54,6 +57,7 @@ impl Default for Config {
             ice_servers: Vec::new(),
             trusted_proxies: Vec::new(),
             drain_timeout: Duration::from_secs(5),
+            turn: TurnSettings::default(),
             tls: TlsSettings::default(),
             access: AccessSettings::default(),
             limits: LimitSettings::default(),
@@ -71,6 +75,9 @@ impl Config {
         flags.override_in(&mut config);
         if let Err(error) = config.access.check() {
             return Err(invalid(name, Problem::value("access.keys", error)));
+        }
+        if let Err(error) = config.turn.check() {
+            return Err(invalid(name, Problem::value("turn", error)));
         }
         if let Some((key, remedy)) = config.tls.problem() {
             return Err(invalid(name, Problem::value(key, remedy)));
@@ -335,6 +342,16 @@ mod tests {
         let flags = Flags { silence_timeout_s: Some(2), ..Flags::default() };
         let said = Config::load(None, flags).unwrap_err().to_string();
         assert!(said.starts_with("command line: silence_timeout_s"), "{said}");
+    }
+
+    #[test]
+    fn turn_servers_are_checked() {
+        let said = load("[turn]\nurls = [\"turn:t:3478\"]\n").unwrap_err();
+        assert!(said.starts_with("x.toml: turn: `urls` want `secret_file`"), "{said}");
+        let said = load("[turn]\nurl = \"turn:t\"\n").unwrap_err();
+        assert!(said.starts_with("x.toml:2: `url"), "{said}");
+        let config = load("[turn]\nurls = [\"turn:t:3478\"]\nsecret_file = \"s\"\n").unwrap();
+        assert_eq!(config.turn.ttl_s, 21_600);
     }
 
     #[test]

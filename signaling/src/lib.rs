@@ -8,6 +8,7 @@ pub mod access;
 mod audit;
 pub mod broker;
 pub mod config;
+pub mod ice;
 pub mod key_files;
 pub mod limits;
 pub mod metrics;
@@ -84,6 +85,9 @@ pub enum StartError {
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] access::BadKey),
+    /// The secret of the TURN servers cannot be used.
+    #[error(transparent)]
+    Turn(#[from] ice::BadTurn),
     /// A certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] BadCertificate),
@@ -111,10 +115,12 @@ impl Server {
                  trusted_proxies"
             );
         }
+        let servers =
+            ice::Servers::new(config.ice_servers.clone(), &config.turn, key_files::secret)?;
         let failed = |error| StartError::Listen { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        let (hub, all_closed) = Hub::new(&config);
+        let (hub, all_closed) = Hub::new(&config, servers);
         let router = web::router(hub.clone(), Gate::new(verifier), &config.whep, tls.is_some());
         let front = Front {
             router,

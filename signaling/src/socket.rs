@@ -22,6 +22,7 @@ use crate::access::Grant;
 use crate::audit::{self, Who};
 use crate::broker::{Command, Note};
 use crate::config::Config;
+use crate::ice::Servers;
 use crate::limits::{Bucket, LimitSettings, Limits, Permit, Rate};
 use crate::metrics::{Ended, Kind, Metrics};
 
@@ -47,7 +48,7 @@ const TURNED_AWAY: Rate = Rate { per_s: 10, burst: 200 };
 pub(crate) struct Hub {
     settings: LimitSettings,
     allow_origins: Vec<String>,
-    ice_servers: IceServers,
+    servers: Servers,
     limits: Limits,
     metrics: Arc<Metrics>,
     /// What may be logged of those that never came in.
@@ -97,16 +98,13 @@ struct Reply {
 impl Hub {
     /// A hub without peers, and what reports (by closing) that after [`Hub::close`] the last
     /// one is gone.
-    pub(crate) fn new(config: &Config) -> (Arc<Self>, mpsc::Receiver<()>) {
+    pub(crate) fn new(config: &Config, servers: Servers) -> (Arc<Self>, mpsc::Receiver<()>) {
         let (open, all_closed) = mpsc::channel(1);
         let metrics = Metrics::new();
         let hub = Self {
             settings: config.limits.clone(),
             allow_origins: config.allow_origins.clone(),
-            ice_servers: IceServers {
-                ice_servers: config.ice_servers.clone(),
-                ice_servers_ttl_s: None,
-            },
+            servers,
             limits: Limits::new(&config.limits),
             turned_away: Mutex::new(Bucket::full(TURNED_AWAY, Instant::now())),
             state: Mutex::new(State::new(&config.limits, metrics.clone(), open)),
@@ -179,8 +177,8 @@ impl Hub {
     }
 
     /// STUN and TURN servers for a peer.
-    fn servers(&self) -> IceServers {
-        self.ice_servers.clone()
+    fn servers_for(&self, peer_id: &PeerId) -> IceServers {
+        self.servers.for_peer(peer_id, unix_s(SystemTime::now()))
     }
 
     fn join(&self, grant: Grant, address: IpAddr) -> Seat {
@@ -189,7 +187,8 @@ impl Hub {
         let (end_sender, end) = oneshot::channel();
         let outbox = Outbox::new(answers.clone(), end_sender);
         let who = Who { peer_id, grant, address };
-        let open = self.lock().join(&who, outbox, self.servers());
+        let servers = self.servers_for(&who.peer_id);
+        let open = self.lock().join(&who, outbox, servers);
         if open.is_some() {
             audit::joined(&who);
         }
@@ -218,7 +217,7 @@ impl Hub {
         let mut state = self.lock();
         let commands = match request {
             PeerRequest::GetIceServers => {
-                let message = BrokerMessage::IceServers(self.servers());
+                let message = BrokerMessage::IceServers(self.servers_for(&who.peer_id));
                 vec![Command::Send { to: vec![who.peer_id.clone()], message }]
             }
             request => state.broker.handle(&who.peer_id, request, fresh),

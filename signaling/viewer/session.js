@@ -27,6 +27,8 @@ import { Track } from "./track.js";
 const PING_EVERY_MS = 1_000;
 const ASK_EVERY_MS = 250;
 const MAX_EARLY_CANDIDATES = 256;
+/** What a TURN server says of credentials that it does not take (RFC 8489, section 14.8). */
+const STUN_UNAUTHORIZED = 401;
 
 export class Session {
   #events;
@@ -83,6 +85,13 @@ export class Session {
       if (this.id === null || !candidate?.candidate) return;
       const ice = { candidate: candidate.candidate, sdpMLineIndex: candidate.sdpMLineIndex ?? 0 };
       events.send({ type: "peer", sessionId: this.id, ice });
+    };
+    this.#connection.onicecandidateerror = (event) => {
+      const { url, errorCode } = /** @type {RTCPeerConnectionIceErrorEvent} */ (event);
+      // What does not answer costs nothing where there is another path; this somebody has to mend.
+      if (errorCode !== STUN_UNAUTHORIZED) return;
+      events.onProblem(`The TURN server ${url} refuses the broker's credentials: ` +
+        "both need the same secret and the right time.");
     };
   }
 

@@ -17,6 +17,7 @@ use serde_json::{Value, from_value, json};
 use url::{ParseError, Url};
 
 use crate::lab::{Folder, PATIENCE, Program};
+use crate::net::Host;
 
 const FLAGS: [&str; 10] = [
     "--headless=new",
@@ -227,10 +228,20 @@ pub struct Browser {
 impl Browser {
     /// Starts one with a profile of its own; `name` tells its folder from that of others.
     pub async fn start(name: &str) -> anyhow::Result<Self> {
-        let chromium = installed("chromium", "chromium")?;
+        let chromedriver = Command::new(installed("chromedriver", "chromium-driver")?);
+        Self::start_by(name, chromedriver).await
+    }
+
+    /// Starts the one of a host of a network. All that is asked of it must be asked [`Host::within`] that
+    /// host.
+    pub async fn start_on(host: &Host, name: &str) -> anyhow::Result<Self> {
         let chromedriver = installed("chromedriver", "chromium-driver")?;
+        Self::start_by(name, host.command(chromedriver)).await
+    }
+
+    async fn start_by(name: &str, mut command: Command) -> anyhow::Result<Self> {
+        let chromium = installed("chromium", "chromium")?;
         let folder = Folder::new(&format!("browser-{name}"))?;
-        let mut command = Command::new(chromedriver);
         // Where there is no IPv6 it does not tell which port it chose.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         // Chromium leaves files there when it is killed.

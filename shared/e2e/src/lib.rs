@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod control;
+pub mod coturn;
 pub mod detour;
 pub mod encode;
 pub mod figures;

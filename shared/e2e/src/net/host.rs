@@ -122,6 +122,15 @@ impl Host {
         )
     }
 
+    /// Drops the UDP that it sends, from now on, but to this port: whoever it is that it looks for, it
+    /// finds them by a server there, or by TCP.
+    pub fn send_no_udp_but_to(&self, port: u16) -> anyhow::Result<()> {
+        self.nft(&format!(
+            "table ip send_no_udp {{ chain pass {{ type filter hook output priority filter; \
+             meta l4proto udp udp dport != {port} counter drop; }}; }}"
+        ))
+    }
+
     /// Routes by this link whatever no other route is for; of several the one with the lowest
     /// `metric` is taken. What is sent from the link's own address goes by it in any case, as it
     /// has to where every provider drops what has addresses of others.
