@@ -1,7 +1,7 @@
 //! The broker's settings: from a file, overridden by flags, completed by defaults, and checked.
 //! Nothing is read here: the text of the file comes in as an argument.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rovercast_protocol::settings::{self, InvalidSettings, Problem};
@@ -12,10 +12,8 @@ use crate::access::AccessSettings;
 use crate::ice::TurnSettings;
 use crate::limits::LimitSettings;
 use crate::tls::TlsSettings;
+use crate::web::WebSettings;
 use crate::whep;
-
-/// How long connections may take to end when the broker stops, in seconds.
-const DRAIN_TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=300;
 
 /// How a broker runs: complete, and checked once it comes from [`Config::load`].
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -31,13 +29,12 @@ pub struct Config {
     /// STUN and TURN servers, named to every peer that connects.
     #[serde(deserialize_with = "ice_servers")]
     pub ice_servers: Vec<IceServer>,
-    /// Proxies whose word is taken on who is behind them (`X-Forwarded-For`).
-    pub trusted_proxies: Vec<IpAddr>,
-    /// How long connections may take to end when the broker stops; 1 to 300 s.
-    #[serde(rename = "drain_timeout_s", deserialize_with = "drain_timeout")]
-    pub drain_timeout: Duration,
-    /// The broker's certificate.
+    /// What a line of the log looks like.
+    pub log_format: LogFormat,
+    /// How the broker proves who it is.
     pub tls: TlsSettings,
+    /// What stands before the broker, and how it stops.
+    pub web: WebSettings,
     /// TURN servers to which peers get credentials that are good for a while.
     pub turn: TurnSettings,
     /// Whose tokens are taken.
@@ -55,10 +52,10 @@ impl Default for Config {
             insecure: false,
             allow_origins: Vec::new(),
             ice_servers: Vec::new(),
-            trusted_proxies: Vec::new(),
-            drain_timeout: Duration::from_secs(5),
+            log_format: LogFormat::default(),
             turn: TurnSettings::default(),
             tls: TlsSettings::default(),
+            web: WebSettings::default(),
             access: AccessSettings::default(),
             limits: LimitSettings::default(),
             whep: whep::Settings::default(),
@@ -79,9 +76,6 @@ impl Config {
         if let Err(error) = config.turn.check() {
             return Err(invalid(name, Problem::value("turn", error)));
         }
-        if let Some((key, remedy)) = config.tls.problem() {
-            return Err(invalid(name, Problem::value(key, remedy)));
-        }
         match config.limits.problem() {
             None => Ok(config),
             Some(problem) => {
@@ -90,6 +84,17 @@ impl Config {
             }
         }
     }
+}
+
+/// What a line of the log looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object of JSON, for programs.
+    Json,
 }
 
 /// What a command line says; what it leaves out is `None`. The file has more: these are what people
@@ -104,6 +109,10 @@ pub struct Flags {
     /// can watch and control every robot
     #[arg(long)]
     pub insecure: bool,
+
+    /// Whether a line of the log is text or an object of JSON [default: text]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
 
     /// An origin (https://HOST:PORT) of web pages of another server that may connect; may be given
     /// several times; `*` is all [default: none]
@@ -158,6 +167,7 @@ impl Flags {
         let in_seconds = |seconds: Option<u32>| seconds.map(|s| Duration::from_secs(s.into()));
         put(self.listen, &mut config.listen);
         put(self.allow_origins, &mut config.allow_origins);
+        put(self.log_format, &mut config.log_format);
         config.insecure |= self.insecure;
         let limits = &mut config.limits;
         put(self.max_connections, &mut limits.max_connections);
@@ -206,16 +216,6 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
     let text = String::deserialize(deserializer)?;
     let remedy = "an IP address and a port are wanted, for example \"127.0.0.1:8765\"";
     text.parse().map_err(|_| D::Error::custom(remedy))
-}
-
-fn drain_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let remedy = "a whole number of seconds from 1 to 300 is wanted";
-    let seconds = u64::deserialize(deserializer).map_err(|_| D::Error::custom(remedy))?;
-    if DRAIN_TIMEOUT_S.contains(&seconds) {
-        Ok(Duration::from_secs(seconds))
-    } else {
-        Err(D::Error::custom(remedy))
-    }
 }
 
 fn ice_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IceServer>, D::Error> {
@@ -289,7 +289,9 @@ mod tests {
     #[test]
     fn the_reference_file_has_every_key() {
         let text = include_str!("../../config/signaling.toml").replace("\n#: ", "\n");
-        for (section, least) in [("", 9), ("[limits]\n", 12), ("[tls]\n", 4), ("[whep]\n", 4)] {
+        for (section, least) in
+            [("", 10), ("[limits]\n", 12), ("[tls]\n", 4), ("[web]\n", 3), ("[whep]\n", 4)]
+        {
             let said = load(&format!("{section}nothing = 1\n")).unwrap_err();
             let (_, keys) = said.split_once("expected one of").unwrap();
             let keys: Vec<_> = keys.split('`').skip(1).step_by(2).collect();

@@ -27,7 +27,7 @@ pub fn key(settings: &KeySettings) -> Result<Key, BadKey> {
     let KeySettings { id, algorithm, .. } = settings;
     let (path, read) = match settings.file()? {
         KeyFile::Secret(path) => (path, secret(path)),
-        KeyFile::Public(path) => (path, bytes(path).map(|(bytes, _)| bytes)),
+        KeyFile::Public(path) => (path, public(path)),
     };
     let unreadable =
         |error| BadKey::Unreadable { id: id.clone(), file: path.display().to_string(), error };
@@ -42,6 +42,11 @@ pub fn secret(path: &Path) -> io::Result<Vec<u8>> {
         tracing::warn!("everybody on this computer can read the secret in {path}: chmod o= {path}");
     }
     Ok(bytes)
+}
+
+/// What is in a file that everybody may read.
+pub fn public(path: &Path) -> io::Result<Vec<u8>> {
+    bytes(path).map(|(bytes, _)| bytes)
 }
 
 /// Whether a file with this mode can be read by others than its owner and its group.

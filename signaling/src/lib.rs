@@ -5,140 +5,122 @@
 //! A [`Server`] is complete in itself, so that a robot can run one inside its own process.
 
 pub mod access;
+mod api;
 mod audit;
 pub mod broker;
 pub mod config;
+mod connection;
 pub mod ice;
 pub mod key_files;
 pub mod limits;
 pub mod metrics;
-mod refusal;
 mod socket;
-mod tls;
+pub mod tls;
 pub mod token;
-mod web;
+pub mod web;
 pub mod whep;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper::{HeaderMap, Request};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use futures_util::future::join;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use config::{Config, Flags};
+pub use config::{Config, Flags, LogFormat};
+use connection::Front;
 use socket::Hub;
 use tls::Tls;
-pub use tls::{BadCertificate, TlsSettings};
-use web::{Gate, Origin};
+use web::{Gate, Strict};
 
 /// How long to wait when no connection can be accepted, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a TLS connection begins with (RFC 8446, section 5.1).
-const HANDSHAKE_RECORD: u8 = 22;
-
-/// For those who speak plainly where TLS is wanted.
-const TLS_WANTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
-    Content-Type: text/plain\r\n\r\nThis port speaks TLS: use https:// or wss://\n";
+/// How long HTTP requests that are under way may still take when the broker stops.
+const REQUESTS_END: Duration = Duration::from_millis(500);
 
 /// A broker that listens.
 #[derive(Debug)]
 pub struct Server {
+    config: Config,
     listener: TcpListener,
     local_addr: SocketAddr,
-    hub: Arc<Hub>,
+    tls: Option<Tls>,
+    gate: Arc<Gate>,
     all_closed: mpsc::Receiver<()>,
-    front: Front,
-    drain_timeout: Duration,
 }
 
-/// The broker cannot start. For people: what is wrong, and what helps.
+/// Why there is no broker.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum BindError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}; choose another address with `listen`")]
     Listen {
-        /// Which.
+        /// Which address.
         address: SocketAddr,
         /// Why.
         error: io::Error,
     },
-    /// Others could reach it, and nothing tells them apart.
+    /// Everybody could come in.
     #[error(
-        "no keys are configured, and others can reach {0}: whoever does could watch and control every \
-         robot. Configure keys in [access], listen on 127.0.0.1, or say --insecure where the network \
-         is fenced off by other means"
+        "without keys whoever reaches {address} can watch and control every robot: configure \
+         [[access.keys]], or listen on 127.0.0.1 with no proxy before it, or say --insecure \
+         (insecure = true) where the network is fenced off by other means"
     )]
-    Open(SocketAddr),
+    Open {
+        /// Where they would come in.
+        address: SocketAddr,
+    },
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] access::BadKey),
     /// The secret of the TURN servers cannot be used.
     #[error(transparent)]
     Turn(#[from] ice::BadTurn),
-    /// A certificate cannot be used.
+    /// TLS cannot be spoken.
     #[error(transparent)]
-    Certificate(#[from] BadCertificate),
+    Tls(#[from] tls::BadTls),
 }
 
 impl Server {
-    /// Reads the files that the config names, and listens; connections are served once
-    /// [`Server::run`] is called.
-    pub async fn bind(config: Config) -> Result<Self, StartError> {
+    /// Listens; connections are served once [`Server::run`] is called. Reads the files of keys and
+    /// certificates, and makes those of a self-signed certificate.
+    pub async fn bind(config: Config) -> Result<Self, BindError> {
         let address = config.listen;
         let verifier = key_files::verifier(&config.access)?;
-        let reachable = !address.ip().to_canonical().is_loopback();
-        if verifier.is_none() && reachable {
-            if !config.insecure {
-                return Err(StartError::Open(address));
-            }
-            tracing::warn!(
-                "insecure: whoever can reach {address} can watch and control every robot"
-            );
+        let is_reachable = !address.ip().to_canonical().is_loopback() || config.web.behind_proxy;
+        if verifier.is_none() && is_reachable && !config.insecure {
+            return Err(BindError::Open { address });
         }
         let tls = Tls::new(&config.tls)?;
-        if verifier.is_some() && reachable && tls.is_none() && config.trusted_proxies.is_empty() {
-            tracing::warn!(
-                "tokens travel in clear text: configure [tls], or name the proxy that encrypts in \
-                 trusted_proxies"
-            );
-        }
-        let servers =
-            ice::Servers::new(config.ice_servers.clone(), &config.turn, key_files::secret)?;
-        let failed = |error| StartError::Listen { address, error };
+        let failed = |error| BindError::Listen { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
+        let servers =
+            ice::Servers::new(config.ice_servers.clone(), &config.turn, key_files::secret)?;
         let (hub, all_closed) = Hub::new(&config, servers);
-        let router = web::router(hub.clone(), Gate::new(verifier), &config.whep, tls.is_some());
-        let front = Front {
-            router,
-            tls,
-            handshake_timeout: config.limits.handshake_timeout,
-            trusted_proxies: config.trusted_proxies.into(),
-        };
-        let server = Self {
-            listener,
-            local_addr,
-            hub,
-            all_closed,
-            front,
-            drain_timeout: config.drain_timeout,
-        };
+        let keys = verifier.is_some();
+        let gate = Arc::new(Gate::new(hub, verifier));
+        let server = Self { config, listener, local_addr, tls, gate, all_closed };
         tracing::info!("listening on {}", server.url());
-        if let Some(tls) = &server.front.tls {
-            tracing::info!("the certificate's fingerprint is {}", tls.fingerprint());
+        if is_reachable && !keys {
+            tracing::warn!(
+                "no keys are configured: whoever can reach {local_addr} can watch and control every \
+                 robot"
+            );
+        } else if is_reachable && server.tls.is_none() && !server.config.web.behind_proxy {
+            tracing::warn!(
+                "no TLS is configured: whoever is on the way to {local_addr} can read the tokens; \
+                 see [tls], or let a proxy do it ([web] behind_proxy)"
+            );
+        }
+        if let Some(fingerprint) = server.fingerprint() {
+            tracing::info!("clients pin its certificate with tls_fingerprint = \"{fingerprint}\"");
         }
         Ok(server)
     }
@@ -148,17 +130,43 @@ impl Server {
         self.local_addr
     }
 
-    /// The same for browsers.
+    /// Where browsers find it: `https://ADDRESS` or `http://ADDRESS`.
     pub fn url(&self) -> String {
-        let scheme = if self.front.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.local_addr)
     }
 
-    /// Serves until `shutdown` is ready; then says goodbye to everyone, for as long as the config
-    /// allows, and returns.
+    /// The fingerprint of a self-signed certificate, as clients take it (`tls_fingerprint`):
+    /// `sha256:AB:CD:…`. None for one that others signed: its renewals have other fingerprints.
+    pub fn fingerprint(&self) -> Option<String> {
+        let tls = self.tls.as_ref().filter(|_| self.config.tls.self_signed);
+        tls.map(Tls::fingerprint)
+    }
+
+    /// Serves until `shutdown` is ready. Then takes no more connections, says goodbye to everyone,
+    /// and returns when they are gone, within the configured time (`drain_timeout_s`).
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let (drain, draining) = watch::channel(false);
+        let strict = Strict(self.tls.is_some() && !self.config.tls.self_signed);
+        let front = Arc::new(Front {
+            hub: self.gate.hub().clone(),
+            router: TowerToHyperService::new(web::router(
+                self.gate.clone(),
+                strict,
+                &self.config.whep,
+            )),
+            tls: self.tls.as_ref().map(Tls::acceptor),
+            web: self.config.web.clone(),
+            handshake_timeout: self.config.limits.handshake_timeout,
+            draining,
+            turning_away: Front::turning_away(),
+        });
+        // Ends when it is dropped.
+        let mut watching = JoinSet::new();
+        if let Some(tls) = self.tls.take() {
+            watching.spawn(tls.watch());
+        }
         let mut connections = JoinSet::new();
-        let follow = self.front.tls.clone().map(|tls| tokio::spawn(tls.follow()));
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -167,111 +175,27 @@ impl Server {
                 Some(_) = connections.join_next() => continue,
                 accepted = self.listener.accept() => accepted,
             };
-            let (stream, from) = match accepted {
-                Ok(accepted) => accepted,
+            match accepted {
+                Ok((stream, address)) => {
+                    connections.spawn(front.clone().serve(stream, address));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
-            };
-            if let Some(origin) = self.front.admit(&self.hub, from.ip()) {
-                connections.spawn(self.front.clone().serve(stream, origin));
             }
         }
         drop(self.listener);
-        self.hub.close();
-        // Closes, without ever saying anything, when the last WebSocket is gone.
-        if timeout(self.drain_timeout, self.all_closed.recv()).await.is_err() {
-            tracing::warn!("some connections did not end in time, and are cut");
-        }
-        if let Some(follow) = follow {
-            follow.abort();
+        self.gate.close();
+        drain.send_replace(true);
+        self.gate.hub().close();
+        let requests = async { while connections.join_next().await.is_some() {} };
+        // The first closes, without ever saying anything, when the last peer is gone.
+        let ended = join(self.all_closed.recv(), timeout(REQUESTS_END, requests));
+        if timeout(self.config.web.drain_timeout, ended).await.is_err() {
+            tracing::warn!("some connections were cut off: drain_timeout_s is over");
         }
         connections.shutdown().await;
         tracing::info!("stopped");
     }
-}
-
-/// What becomes of a connection before it is a request.
-#[derive(Debug, Clone)]
-struct Front {
-    router: Router,
-    tls: Option<Tls>,
-    handshake_timeout: Duration,
-    trusted_proxies: Arc<[IpAddr]>,
-}
-
-impl Front {
-    /// Counts a connection, unless there are enough: then it is closed without a word, which costs
-    /// least.
-    fn admit(&self, hub: &Hub, address: IpAddr) -> Option<Origin> {
-        let address = address.to_canonical();
-        if self.trusted_proxies.contains(&address) {
-            return Some(Origin { address, permit: None });
-        }
-        match hub.limits().admit(address) {
-            Ok(permit) => Some(Origin { address, permit: Some(Arc::new(permit)) }),
-            Err(full) => {
-                hub.turn_away(address, full.code());
-                None
-            }
-        }
-    }
-
-    async fn serve(self, stream: TcpStream, origin: Origin) {
-        // Small messages must not wait for acknowledgements.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-        let Some(tls) = &self.tls else { return self.http(stream, origin).await };
-        match timeout(self.handshake_timeout, encrypted(tls, stream)).await {
-            Ok(Ok(stream)) => self.http(stream, origin).await,
-            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!("a TLS handshake took too long"),
-        }
-    }
-
-    /// Serves HTTP on a connection, until it ends or becomes a WebSocket.
-    async fn http<S>(&self, stream: S, origin: Origin)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let router = TowerToHyperService::new(self.router.clone());
-        let service = service_fn(|mut request: Request<Incoming>| {
-            let mut origin = origin.clone();
-            if origin.permit.is_none() {
-                origin.address = forwarded(request.headers()).unwrap_or(origin.address);
-            }
-            request.extensions_mut().insert(origin);
-            router.call(request)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.handshake_timeout)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "an HTTP connection failed");
-        }
-    }
-}
-
-async fn encrypted(
-    tls: &Tls,
-    mut stream: TcpStream,
-) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
-    let mut first = [0];
-    if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE_RECORD] {
-        stream.write_all(TLS_WANTED).await?;
-        stream.shutdown().await?;
-        return Err(io::Error::other("it speaks no TLS"));
-    }
-    tls.acceptor.accept(stream).await
-}
-
-/// For whom a proxy speaks: the last in its list, which it has written itself.
-fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
-    let list = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-    list.rsplit(',').next()?.trim().parse().ok().map(|address: IpAddr| address.to_canonical())
 }

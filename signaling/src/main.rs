@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use rovercast_signaling::{Config, Flags, Server, token};
+use rovercast_signaling::{Config, Flags, LogFormat, Server, token};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -25,20 +25,8 @@ struct Arguments {
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
 
-    /// How to log.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: LogFormat,
-
     #[command(flatten)]
     flags: Flags,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum LogFormat {
-    /// A line for people.
-    Text,
-    /// An object for programs, one a line.
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,37 +40,43 @@ const BAD_CONFIG: u8 = 2;
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&arguments.log_level))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match arguments.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-    if let Some(Command::Token(wanted)) = arguments.command {
+    let Arguments { command, config: file, log_level, flags } = arguments;
+    if let Some(Command::Token(wanted)) = command {
+        log(&log_level, LogFormat::Text);
         token::run(wanted)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let config = match config(arguments) {
+    let config = match config(file, flags) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
             return Ok(ExitCode::from(BAD_CONFIG));
         }
     };
+    log(&log_level, config.log_format);
     run(config)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn config(arguments: Arguments) -> Result<Config, String> {
-    let Some(path) = arguments.config else {
-        return Config::load(None, arguments.flags).map_err(|error| error.to_string());
+/// Logs to standard error from now on.
+fn log(level: &str, format: LogFormat) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+fn config(file: Option<PathBuf>, flags: Flags) -> Result<Config, String> {
+    let Some(path) = file else {
+        return Config::load(None, flags).map_err(|error| error.to_string());
     };
     let name = path.display().to_string();
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("{name}: {error}; name a readable file with --config"))?;
-    Config::load(Some((&name, &text)), arguments.flags).map_err(|error| error.to_string())
+    Config::load(Some((&name, &text)), flags).map_err(|error| error.to_string())
 }
 
 #[tokio::main]
@@ -96,7 +90,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
     let server = Server::bind(config).await?;
     // Whoever started the program may not care to read it.
-    let _ = writeln!(std::io::stdout(), "listening on {}", server.url());
+    let mut said = std::io::stdout();
+    let _ = writeln!(said, "listening on {}", server.url());
+    if let Some(fingerprint) = server.fingerprint() {
+        let _ = writeln!(said, "fingerprint {fingerprint}");
+    }
     let shutdown = async {
         tokio::select! {
             _ = stopped.recv() => {}

@@ -160,11 +160,6 @@ impl Hub {
         }
     }
 
-    /// Whether it still takes connections.
-    pub(crate) fn is_open(&self) -> bool {
-        self.lock().is_open()
-    }
-
     /// Ends every session and every connection, and takes no new ones.
     pub(crate) fn close(&self) {
         let notes = self.lock().close();

@@ -1,199 +1,191 @@
-//! The broker's certificate: from files that are read again when they change, or signed by itself.
+//! TLS for the broker: a certificate from files, which are read again when they change, or one that the
+//! broker signs itself. Not where it is spoken: that is [`crate::connection`].
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+mod files;
+mod self_signed;
+mod settings;
+
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use ring::digest::{SHA256, digest};
+use ring::digest;
 use rustls::ServerConfig;
-use rustls::crypto::ring::{default_provider, sign::any_supported_type};
+use rustls::crypto::ring as provider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use serde::Deserialize;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 
-/// How often it is looked whether the files have changed.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+use files::{Files, Stamp};
+pub use settings::TlsSettings;
 
-/// Settings of TLS, the section `[tls]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TlsSettings {
-    /// The file with the certificate and those that signed it, in PEM; no TLS without.
-    pub certificate: Option<PathBuf>,
-    /// The file with its private key, in PEM.
-    pub key: Option<PathBuf>,
-    /// Makes both files where they do not exist.
-    pub self_signed: bool,
-    /// What a certificate that is made is for: names and addresses, beside `localhost`.
-    pub names: Vec<String>,
+/// How often it is looked whether the files are others.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// TLS cannot be spoken with what is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum BadTls {
+    /// One file without the other.
+    #[error("[tls] wants both `certificate` and `key`, or neither")]
+    Half,
+    /// Names that nobody asked for.
+    #[error(
+        "[tls] `names` are those of a certificate that the broker makes: set self_signed = true"
+    )]
+    Names,
+    /// A file that cannot be read.
+    #[error("{file} cannot be read: {error}; see `certificate` and `key` in [tls]")]
+    Unreadable {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file that holds something else.
+    #[error(
+        "{file} holds no {wanted} that can be used: {error}; name a PEM file that does in [tls]"
+    )]
+    Unusable {
+        /// Which file.
+        file: PathBuf,
+        /// What should be in it.
+        wanted: &'static str,
+        /// Why it is not taken.
+        error: String,
+    },
+    /// Certificate and key of different pairs, or a key that cannot be used.
+    #[error("the key in {key} cannot be used with the certificate in {certificate}: {error}")]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's.
+        key: PathBuf,
+        /// What is wrong.
+        error: String,
+    },
+    /// Half of a certificate that the broker made once.
+    #[error(
+        "{there} is there, but {missing} is not: put it back, or remove the former to have a new \
+         certificate made, with another fingerprint"
+    )]
+    Orphan {
+        /// The file that exists.
+        there: PathBuf,
+        /// The one that does not.
+        missing: PathBuf,
+    },
+    /// A certificate that cannot be made.
+    #[error("cannot make a certificate: {0}; see `names` in [tls]")]
+    Unmade(#[from] rcgen::Error),
+    /// A certificate that cannot be kept.
+    #[error(
+        "cannot write {file}: {error}; name files that can be written in [tls] (`certificate`, \
+         `key`), so that the fingerprint stays the same"
+    )]
+    Unwritable {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The library refuses.
+    #[error("TLS cannot be used: {0}")]
+    Library(#[from] rustls::Error),
 }
 
-impl TlsSettings {
-    /// What is wrong with them, for people; nothing is read.
-    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
-        match (&self.certificate, &self.key) {
-            (Some(_), None) => Some(("tls.key", "name the file of the certificate's private key")),
-            (None, Some(_)) => Some(("tls.certificate", "name the file of the key's certificate")),
-            (None, None) if self.self_signed => Some((
-                "tls.self_signed",
-                "name the files to keep the certificate in: tls.certificate and tls.key",
-            )),
-            _ => None,
-        }
-    }
-}
-
-/// A certificate that cannot be used. Says which file, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {reason}", .file.display())]
-pub struct BadCertificate {
-    file: PathBuf,
-    reason: String,
-}
-
-/// What encrypts connections.
-#[derive(Clone)]
-pub(crate) struct Tls {
-    pub(crate) acceptor: TlsAcceptor,
-    certificate: Arc<Current>,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("certificate", &self.certificate.files.certificate).finish()
-    }
-}
-
-/// The certificate that connections get from now on.
-#[derive(Debug)]
-struct Current {
-    files: Files,
-    key: RwLock<Arc<CertifiedKey>>,
-}
-
+/// The broker's end of TLS.
 #[derive(Debug, Clone)]
-struct Files {
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.key.read().unwrap_or_else(PoisonError::into_inner).clone())
-    }
+pub(crate) struct Tls {
+    files: Files,
+    stamp: Stamp,
+    current: Arc<Current>,
+    config: Arc<ServerConfig>,
 }
 
 impl Tls {
-    /// What these settings ask for; None when they ask for none.
-    pub(crate) fn new(settings: &TlsSettings) -> Result<Option<Self>, BadCertificate> {
-        let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else {
-            return Ok(None);
-        };
-        let files = Files { certificate: certificate.clone(), key: key.clone() };
-        if settings.self_signed && !(files.certificate.exists() && files.key.exists()) {
-            files.make(&settings.names)?;
+    /// What the settings say; None where they want no TLS. Reads files, and makes those of a
+    /// self-signed certificate unless they are there.
+    pub(crate) fn new(settings: &TlsSettings) -> Result<Option<Self>, BadTls> {
+        let Some(files) = settings.files()? else { return Ok(None) };
+        if settings.self_signed {
+            self_signed::make_unless_there(&files, &settings.names)?;
         }
-        let certified = files.load()?;
-        let current = Arc::new(Current { files, key: RwLock::new(Arc::new(certified)) });
-        let versions = ServerConfig::builder_with_provider(default_provider().into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| bad(&current.files.certificate, error))?;
-        let mut config = versions.with_no_client_auth().with_cert_resolver(current.clone());
+        let stamp = files.stamp();
+        let current = Arc::new(Current(RwLock::new(files.load()?)));
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_no_client_auth()
+                .with_cert_resolver(current.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Some(Self { acceptor, certificate: current }))
+        Ok(Some(Self { files, stamp, current, config: Arc::new(config) }))
     }
 
-    /// The certificate's SHA-256, as clients take it to know a certificate that nobody signed.
+    /// What does handshakes. It takes the certificate that is the right one at that moment.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.clone())
+    }
+
+    /// SHA-256 over the certificate, as clients want it to pin it: `sha256:AB:CD:…`.
     pub(crate) fn fingerprint(&self) -> String {
-        let key = self.certificate.key.read().unwrap_or_else(PoisonError::into_inner);
-        let Ok(certificate) = key.end_entity_cert() else { return String::new() };
-        let bytes = digest(&SHA256, certificate);
-        let hex: Vec<String> = bytes.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
-        format!("sha256:{}", hex.join(":"))
+        let key = self.current.get();
+        let certificate = key.cert.first().map(|certificate| certificate.as_ref());
+        let digest = digest::digest(&digest::SHA256, certificate.unwrap_or_default());
+        let pairs: Vec<_> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        format!("sha256:{}", pairs.join(":"))
     }
 
-    /// Reads the files again whenever they change; never ends. One that cannot be used is told once,
-    /// and the last good one stays.
-    pub(crate) async fn follow(self) {
-        let files = self.certificate.files.clone();
-        let mut known = files.changed();
+    /// Reads the files again whenever they change, for ever. What cannot be used is told once, and the
+    /// certificate stays as it is. Connections that are there keep theirs.
+    pub(crate) async fn watch(self) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut taken = self.stamp.clone();
+        let mut before = taken.clone();
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let changed = files.changed();
-            if changed == known {
+            looks.tick().await;
+            let files = self.files.clone();
+            let Ok(now) = tokio::task::spawn_blocking(move || files.stamp()).await else { return };
+            // Whoever renews writes one file after the other: not before both stay as they are.
+            let is_settled = now == std::mem::replace(&mut before, now.clone());
+            if now == taken || !is_settled {
                 continue;
             }
-            known = changed;
-            match files.load() {
-                Ok(certified) => {
-                    let mut key =
-                        self.certificate.key.write().unwrap_or_else(PoisonError::into_inner);
-                    *key = Arc::new(certified);
-                    drop(key);
-                    tracing::info!("another certificate is in use: {}", self.fingerprint());
+            taken = now;
+            let files = self.files.clone();
+            match tokio::task::spawn_blocking(move || files.load()).await {
+                Ok(Ok(key)) => {
+                    self.current.set(key);
+                    tracing::info!(fingerprint = self.fingerprint(), "a new certificate is used");
                 }
-                Err(error) => tracing::error!("the certificate in use stays: {error}"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "the new certificate is not used, the old one stays");
+                }
+                Err(_) => return,
             }
         }
     }
 }
 
-impl Files {
-    fn load(&self) -> Result<CertifiedKey, BadCertificate> {
-        let Self { certificate, key } = self;
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| bad(certificate, error))?;
-        if chain.is_empty() {
-            return Err(bad(certificate, "there is no certificate in it, in PEM"));
-        }
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, error))?;
-        let private = any_supported_type(&private).map_err(|error| bad(key, error))?;
-        let certified = CertifiedKey::new(chain, private);
-        match certified.keys_match() {
-            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-                Ok(certified)
-            }
-            Err(_) => Err(bad(key, format!("not the key of {}", certificate.display()))),
-        }
+/// The certificate that handshakes are done with.
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl Current {
+    fn get(&self) -> Arc<CertifiedKey> {
+        // Whoever holds the lock does nothing that can panic.
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// When the files were written last.
-    fn changed(&self) -> [Option<SystemTime>; 2] {
-        [&self.certificate, &self.key]
-            .map(|file| file.metadata().and_then(|file| file.modified()).ok())
-    }
-
-    /// Makes a certificate for these names, and keeps it.
-    fn make(&self, names: &[String]) -> Result<(), BadCertificate> {
-        let mut names = names.to_vec();
-        names.push("localhost".to_owned());
-        names.extend(["127.0.0.1", "::1"].map(str::to_owned));
-        let made = rcgen::generate_simple_self_signed(names);
-        let made = made.map_err(|error| bad(&self.certificate, error))?;
-        write(&self.key, &made.signing_key.serialize_pem(), 0o600)?;
-        write(&self.certificate, &made.cert.pem(), 0o644)
+    fn set(&self, key: Arc<CertifiedKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
 }
 
-fn write(file: &Path, text: &str, mode: u32) -> Result<(), BadCertificate> {
-    let failed = |error| bad(file, error);
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.get())
     }
-    let mut options = OpenOptions::new();
-    let mut open =
-        options.write(true).create(true).truncate(true).mode(mode).open(file).map_err(failed)?;
-    open.write_all(text.as_bytes()).map_err(failed)
-}
-
-fn bad(file: &Path, reason: impl ToString) -> BadCertificate {
-    BadCertificate { file: file.to_owned(), reason: reason.to_string() }
 }

@@ -97,10 +97,6 @@ impl Outbox {
 }
 
 impl State {
-    pub(super) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
     pub(super) fn new(
         settings: &LimitSettings,
         metrics: Arc<Metrics>,

@@ -9,7 +9,7 @@ use rovercast_protocol::signaling::{
 };
 
 use super::sdp;
-use crate::refusal::Refusal;
+use crate::web::Refusal;
 
 /// Candidates of the robot that fit an answer.
 const MAX_CANDIDATES: usize = 64;

@@ -8,8 +8,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::socket::Hub;
-use crate::web::same_site;
+use crate::web::Gate;
 
 /// What a page may ask, and what it may read of the response.
 const MAY: [(HeaderName, &str); 4] = [
@@ -20,9 +19,9 @@ const MAY: [(HeaderName, &str); 4] = [
 ];
 
 /// Refuses pages of other servers, answers OPTIONS, and lets the rest pass.
-pub(crate) async fn fence(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+pub(crate) async fn fence(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    if let Err(refusal) = same_site(&hub, request.headers()) {
+    if let Err(refusal) = gate.knows_origin(request.headers()) {
         return refusal.into_response();
     }
     let mut response = if request.method() == Method::OPTIONS {

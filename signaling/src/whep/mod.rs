@@ -13,7 +13,7 @@ mod sdp;
 mod sessions;
 mod settings;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::signaling::{BrokerMessage, ErrorCode, PeerRequest};
 use tokio::time::timeout;
 
-use crate::refusal::Refusal;
-use crate::socket::{Attached, Hub};
-use crate::web::{Gate, Origin};
+use crate::access::Grant;
+use crate::socket::Attached;
+use crate::web::{Gate, Refusal};
 use call::{Agreed, Call, Wish};
 use fragment::Unfit;
 use sdp::Offer;
@@ -48,23 +48,22 @@ const ANSWER: Duration = Duration::from_secs(8);
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
-/// The routes of WHEP. `gate` lets requests in, which bring their [`Origin`] as an extension.
-pub(crate) fn routes(hub: Arc<Hub>, settings: &Settings, gate: Gate) -> Router {
+/// The routes of WHEP. Every request needs an extension: the [`SocketAddr`] of who sends it.
+pub(crate) fn routes(gate: Arc<Gate>, settings: &Settings) -> Router {
     let sessions = Sessions::new(settings.max_sessions, settings.max_sessions_per_address);
     let gather = Duration::from_millis(settings.gather_ms as u64);
-    let whep = Whep { hub: hub.clone(), gate, sessions, gather };
+    let whep = Whep { gate: gate.clone(), sessions, gather };
     Router::new()
         .route("/whep/{robot}", post(call_robot))
         .route("/whep/{robot}/{camera}", post(call_camera))
         .route("/whep/{robot}/sessions/{session}", patch(trickle).delete(end))
-        .layer(middleware::from_fn_with_state(hub, cors::fence))
+        .layer(middleware::from_fn_with_state(gate, cors::fence))
         .with_state(whep)
 }
 
 #[derive(Clone)]
 struct Whep {
-    hub: Arc<Hub>,
-    gate: Gate,
+    gate: Arc<Gate>,
     sessions: Arc<Sessions>,
     gather: Duration,
 }
@@ -72,30 +71,31 @@ struct Whep {
 async fn call_robot(
     State(whep): State<Whep>,
     Path(robot): Path<String>,
-    Extension(origin): Extension<Origin>,
+    Extension(address): Extension<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    whep.call(&robot, None, origin.address, &headers, body).await
+    whep.call(&robot, None, address.ip(), &headers, body).await
 }
 
 async fn call_camera(
     State(whep): State<Whep>,
     Path((robot, camera)): Path<(String, String)>,
-    Extension(origin): Extension<Origin>,
+    Extension(address): Extension<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    whep.call(&robot, Some(&camera), origin.address, &headers, body).await
+    whep.call(&robot, Some(&camera), address.ip(), &headers, body).await
 }
 
 async fn trickle(
     State(whep): State<Whep>,
     Path((robot, key)): Path<(String, String)>,
+    Extension(address): Extension<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let session = whep.session(&robot, &key, &headers)?;
+    let session = whep.session(&robot, &key, address.ip(), &headers)?;
     want_type(&headers, FRAGMENT)?;
     if !headers::matches(&headers, &session.etag) {
         let details = "the If-Match of the request is not the ETag of this session";
@@ -117,9 +117,10 @@ async fn trickle(
 async fn end(
     State(whep): State<Whep>,
     Path((robot, key)): Path<(String, String)>,
+    Extension(address): Extension<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    whep.session(&robot, &key, &headers)?;
+    whep.session(&robot, &key, address.ip(), &headers)?;
     whep.sessions.end(&key);
     Ok(StatusCode::OK.into_response())
 }
@@ -133,7 +134,7 @@ impl Whep {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Response, Refusal> {
-        let grant = self.gate.grant(headers)?;
+        let grant = self.grant(address, headers)?;
         want_type(headers, SDP)?;
         if !headers::takes_sdp(headers) {
             let details =
@@ -145,7 +146,7 @@ impl Whep {
         let seat = self.sessions.admit(address)?;
         let text = read(body).await?;
         let offer = Offer::parse(&text).map_err(|wrong| Refusal::of(ErrorCode::BadSdp, wrong))?;
-        let mut peer = self.hub.attach(grant.clone(), address);
+        let mut peer = self.gate.hub().attach(grant.clone(), address);
         let wish = Wish { robot: robot.clone(), camera, offer: text };
         let Agreed { session_id, answer, ice_servers } =
             agree(&mut peer, Call::new(wish), self.gather).await?;
@@ -168,9 +169,21 @@ impl Whep {
         Ok(response)
     }
 
+    /// What who asks may do; that he may do nothing is counted.
+    fn grant(&self, address: IpAddr, headers: &HeaderMap) -> Result<Grant, Refusal> {
+        let turned_away = |refusal: &Refusal| self.gate.hub().turn_away(address, refusal.code);
+        self.gate.accepts().and_then(|()| self.gate.grant(headers)).inspect_err(turned_away)
+    }
+
     /// The session of this name, for who may refer to it.
-    fn session(&self, robot: &str, key: &str, headers: &HeaderMap) -> Result<Running, Refusal> {
-        let grant = self.gate.grant(headers)?;
+    fn session(
+        &self,
+        robot: &str,
+        key: &str,
+        address: IpAddr,
+        headers: &HeaderMap,
+    ) -> Result<Running, Refusal> {
+        let grant = self.grant(address, headers)?;
         let unknown = || {
             let details = "there is no such session, or no more: POST an offer for a new one";
             Refusal::of(ErrorCode::UnknownSession, details)

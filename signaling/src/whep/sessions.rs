@@ -16,8 +16,8 @@ use uuid::Uuid;
 use super::say;
 use super::sdp::Offer;
 use crate::access::Grant;
-use crate::refusal::Refusal;
 use crate::socket::Attached;
+use crate::web::Refusal;
 
 /// Requests with candidates that may wait for a session's task. Further ones are refused.
 const PATCHES: usize = 16;

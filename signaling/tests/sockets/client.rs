@@ -101,6 +101,11 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) async fn connect(request: impl IntoClientRequest + Unpin) -> Self {
         let (socket, _) = timeout(PATIENCE, connect_async(request)).await.unwrap().unwrap();
+        Self::welcomed(socket).await
+    }
+
+    /// One whose handshake is done.
+    pub(crate) async fn welcomed(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         let mut peer = Self { id: String::new(), welcome: Value::Null, socket };
         peer.welcome = peer.hear_a("welcome").await;
         peer.id = peer.welcome["peerId"].as_str().unwrap().to_owned();

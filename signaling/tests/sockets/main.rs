@@ -6,6 +6,7 @@ mod attack_floods;
 mod attack_frames;
 mod client;
 mod frames;
+mod front;
 mod guarded;
 mod http;
 mod lifetime;

@@ -92,10 +92,18 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let value = |line: &'_ str| line.split_once(": ").is_some_and(|(found, _)| found == name);
         let line = self.head.lines().find(|line| value(line));
         line.unwrap_or_else(|| panic!("no {name}: {}", self.head)).split_once(": ").unwrap().1
+    }
+}
+
+impl Answer {
+    /// Whether it carries this header.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let value = |line: &str| line.split_once(": ").is_some_and(|(found, _)| found == name);
+        self.head.lines().any(value)
     }
 }
 
@@ -105,10 +113,11 @@ pub(crate) async fn get(address: SocketAddr, path: &str, headers: &str) -> Answe
     let text = tokio::task::spawn_blocking(move || {
         let mut socket = std::net::TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.write_all(request.as_bytes()).unwrap();
-        let mut text = String::new();
-        socket.read_to_string(&mut text).unwrap();
-        text
+        let _ = socket.write_all(request.as_bytes());
+        let mut text = Vec::new();
+        // A broker that refuses does not read everything: what it said came before.
+        let _ = socket.read_to_end(&mut text);
+        String::from_utf8(text).unwrap()
     });
     let text = text.await.unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -1,0 +1,130 @@
+//! Who asks, and whether he may: the token of a request, the web page it comes from, and where in the
+//! network its sender is.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use rovercast_protocol::signaling::ErrorCode;
+
+use super::refusal::Refusal;
+use crate::access::{self, Denied, Grant, Verifier};
+use crate::limits::Permit;
+use crate::socket::Hub;
+
+/// What every request is asked.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    hub: Arc<Hub>,
+    /// None where there are no keys, and everybody may do everything.
+    verifier: Option<Verifier>,
+    draining: AtomicBool,
+}
+
+/// The leave that a connection has to be there; None where it is a proxy's, who speaks for many: then
+/// each of them needs his own.
+#[derive(Debug, Clone)]
+pub(crate) struct Leave(pub(crate) Option<Arc<Permit>>);
+
+impl Gate {
+    /// A gate that is open for whoever has a token of these keys.
+    pub(crate) fn new(hub: Arc<Hub>, verifier: Option<Verifier>) -> Self {
+        Self { hub, verifier, draining: AtomicBool::new(false) }
+    }
+
+    /// The peers behind the gate.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// From now on nobody is let in.
+    pub(crate) fn close(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Refuses when the broker stops.
+    pub(crate) fn accepts(&self) -> Result<(), Refusal> {
+        if self.draining.load(Ordering::Acquire) {
+            let details = "the broker stops: try again in a while";
+            return Err(Refusal::of(ErrorCode::ShuttingDown, details));
+        }
+        Ok(())
+    }
+
+    /// What the token of a request allows.
+    pub(crate) fn grant(&self, headers: &HeaderMap) -> Result<Grant, Refusal> {
+        let Some(verifier) = &self.verifier else {
+            return Ok(Grant::open());
+        };
+        let token = access::bearer(headers)?.ok_or(Denied::Missing)?;
+        // Before 1970 nothing has expired.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Ok(verifier.verify(token, now)?)
+    }
+
+    /// Refuses web pages of other servers (RFC 6455, section 10.2) that are not on the list. What comes
+    /// from no page has no origin.
+    pub(crate) fn knows_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default();
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        let host = headers.get(header::HOST).and_then(|host: &HeaderValue| host.to_str().ok());
+        if authority.is_some() && authority == host || self.hub.allows_origin(origin) {
+            return Ok(());
+        }
+        tracing::debug!(origin, "a web page of another server");
+        let details = "pages of this origin may not connect: see allow_origins";
+        Err(Refusal::of(ErrorCode::Forbidden, details))
+    }
+
+    /// The leave of a client that stays: that of its connection, or one of its own if a proxy speaks
+    /// for it.
+    pub(crate) fn leave(&self, address: IpAddr, leave: Leave) -> Result<Arc<Permit>, Refusal> {
+        match leave.0 {
+            Some(permit) => Ok(permit),
+            None => Ok(Arc::new(self.hub.limits().admit(address)?)),
+        }
+    }
+}
+
+/// Where the sender of a request is, that comes from a proxy which is trusted. Only what that proxy
+/// says counts, which is the last hop: the others are anybody's claims.
+pub(crate) fn forwarded(proxy: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+    let hops = headers.get_all("x-forwarded-for").into_iter().next_back();
+    let last = hops.and_then(|hops| hops.to_str().ok()?.rsplit(',').next().map(str::trim));
+    let address = last.and_then(|hop| {
+        let alone = hop.trim_matches(['[', ']']).parse().map(|ip| SocketAddr::new(ip, 0));
+        alone.or_else(|_| hop.parse()).ok()
+    });
+    address.unwrap_or(proxy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_hop_is_where_a_client_is() {
+        let proxy: SocketAddr = "127.0.0.1:5".parse().unwrap();
+        for (lines, address) in [
+            (&["192.0.2.1"][..], "192.0.2.1:0"),
+            (&["203.0.113.9, 192.0.2.1"], "192.0.2.1:0"),
+            (&["192.0.2.1", "192.0.2.2"], "192.0.2.2:0"),
+            (&["192.0.2.1:77"], "192.0.2.1:77"),
+            (&["2001:db8::1"], "[2001:db8::1]:0"),
+            (&["[2001:db8::1]"], "[2001:db8::1]:0"),
+            (&["[2001:db8::1]:77"], "[2001:db8::1]:77"),
+            (&["192.0.2.1, somebody"], "127.0.0.1:5"),
+            (&["192.0.2.1,"], "127.0.0.1:5"),
+            (&[], "127.0.0.1:5"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", line.parse().unwrap());
+            }
+            assert_eq!(forwarded(proxy, &headers).to_string(), address, "{lines:?}");
+        }
+    }
+}
