@@ -5,14 +5,15 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use crate::client::Peer;
+use crate::client::{PATIENCE, Peer};
 use crate::pages::get;
 
 /// The broker's secret. No token of the tests is worth anything elsewhere.
@@ -44,6 +45,20 @@ impl Guarded {
 
     pub(crate) fn pid(&self) -> u32 {
         self.program.id()
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        let told = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        assert!(told.success());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.program.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not stop");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// A good token for this scope.

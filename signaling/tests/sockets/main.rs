@@ -14,4 +14,5 @@ mod limits;
 mod pages;
 mod sessions;
 mod stalled;
+mod stop;
 mod whep;
