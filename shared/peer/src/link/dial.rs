@@ -107,6 +107,12 @@ impl Dialer {
     /// Reads the files that the settings name, and makes the request.
     async fn prepare(&mut self) -> Result<Request, String> {
         let target = self.target.clone();
+        if target.shows_no_certificate() {
+            let url = &target.url;
+            return Err(format!(
+                "tls_fingerprint is set, but {url} shows no certificate: write wss://"
+            ));
+        }
         let encrypted = target.url.starts_with("wss://");
         let wants_tls = encrypted && self.tls.is_none();
         let read = spawn_blocking(move || {

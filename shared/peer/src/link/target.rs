@@ -62,11 +62,13 @@ impl Target {
             let remedy = "a pinned certificate needs no ca_file: leave one of them out";
             problems.push(("tls_fingerprint", remedy.to_owned()));
         }
-        if self.tls_fingerprint.is_some() && !self.url.starts_with("wss://") {
-            let remedy = "nothing is encrypted, so that no certificate is seen: write wss://";
-            problems.push(("url", remedy.to_owned()));
-        }
         problems
+    }
+
+    /// Whether it is to prove who it is, and cannot. Not among the problems of settings: a flag may
+    /// name another address.
+    pub(super) fn shows_no_certificate(&self) -> bool {
+        self.tls_fingerprint.is_some() && !self.url.starts_with("wss://")
     }
 
     /// Whether whoever listens on the way could read the token.
@@ -237,9 +239,9 @@ mod tests {
         let pin = Some(Fingerprint::of(b""));
         assert_eq!(plain.problems(), []);
         let pinned = Target { tls_fingerprint: pin, ..plain.clone() };
-        assert_eq!(pinned.problems()[0].0, "url");
+        assert!(pinned.shows_no_certificate() && !plain.shows_no_certificate());
         let secure = Target { url: "wss://a".to_owned(), ..pinned };
-        assert_eq!(secure.problems(), []);
+        assert!(secure.problems().is_empty() && !secure.shows_no_certificate());
         let both = Target { ca_file: Some("ca.pem".into()), ..secure };
         assert_eq!(both.problems()[0].0, "tls_fingerprint");
     }
