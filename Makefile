@@ -14,7 +14,7 @@ TYPES := tsc -p signaling/viewer/jsconfig.json
 RULES := node --test $(wildcard signaling/tests/viewer/*.test.mjs)
 # What the broker is measured beside.
 RIVAL_BROKER := gst-plugin-webrtc-signalling@0.15.4
-SCRIPTS := config/lab/setup config/lab/demo config/lab/v4l2 config/lab/v4l2-init .ci/run
+SCRIPTS := config/lab/setup config/lab/demo config/lab/v4l2 config/lab/v4l2-init .ci/run config/coturn/start
 
 # CRATE:OTHER where the crate must not depend on the other, not even over a third; see
 # docs/architecture.md. What may depend directly on what is in deny.toml.
