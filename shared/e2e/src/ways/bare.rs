@@ -49,30 +49,23 @@ pub(super) fn see(case: Case) -> anyhow::Result<()> {
     play(&pipeline)
 }
 
-/// Sends to these ports, each camera in a pipeline of its own, as the sender's are.
+/// Sends to these ports.
 pub(super) fn send(case: Case, ports: &str) -> anyhow::Result<()> {
     let encoder = candidates(Codec::H264, "x264enc").next().context("no such row")?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let Case { width, height, fps, .. } = case;
     let parameters = Parameters { width, height, fps, bitrate_kbps: BITRATE_KBPS, cores };
     let encoder = encoder.launch(parameters, |_| true);
-    let camera = Case { cameras: 1, ..case };
-    std::thread::scope(|scope| {
-        let playing: Vec<_> = ports
-            .split(',')
-            .map(|port| {
-                let pipeline = format!(
-                    "{} ! {encoder} ! rtph264pay mtu=1200 pt=96 \
-                     ! udpsink host=127.0.0.1 port={port} sync=false",
-                    line(camera, 0)
-                );
-                let pipeline = source(camera, &pipeline)?;
-                share_clock(&pipeline);
-                Ok(scope.spawn(move || play(&pipeline)))
-            })
-            .collect::<anyhow::Result<_>>()?;
-        playing.into_iter().try_for_each(|camera| {
-            camera.join().map_err(|_| anyhow::anyhow!("a camera's thread panicked"))?
-        })
-    })
+    let lines = ports.split(',').enumerate().map(|(camera, port)| {
+        // Parts of a launch line have names of their own.
+        let encoder = encoder.replace("name=", &format!("name=of{camera}-"));
+        format!(
+            "{} ! {encoder} ! rtph264pay mtu=1200 pt=96 \
+             ! udpsink host=127.0.0.1 port={port} sync=false",
+            line(case, camera)
+        )
+    });
+    let pipeline = source(case, &lines.collect::<Vec<_>>().join(" "))?;
+    share_clock(&pipeline);
+    play(&pipeline)
 }
