@@ -134,7 +134,7 @@ mod tests {
         let unread = |_: &std::path::Path| unreachable!("no secret is configured");
         let servers = crate::ice::Servers::new(Vec::new(), &config.turn, unread).unwrap();
         let (hub, _all_closed) = Hub::new(&config, servers);
-        let gate = Arc::new(Gate::new(hub, None));
+        let gate = Arc::new(Gate::new(hub, None, false));
         let router = TowerToHyperService::new(router(gate.clone(), Strict(false), &config.whep));
         let status = async |path: &str| {
             let mut request = Request::get(path).body(Body::empty()).unwrap();

@@ -191,7 +191,7 @@ impl Run {
         let mut renewal = Renewal::default();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut heard, mut pinged) = (Instant::now(), Instant::now());
+        let (mut heard, mut pinged, mut looked) = (Instant::now(), Instant::now(), Instant::now());
         // Since when the broker has been doubted without a sign of life, and what is tried then.
         let mut doubted: Option<Instant> = None;
         let mut other: Option<BoxFuture<'static, Result<Connected, Refusal>>> = None;
@@ -261,6 +261,12 @@ impl Run {
                         let gone = format!("this host has the address {} no more", address.ip());
                         return Err(Refusal::lost(gone));
                     }
+                    // Whoever looks much later than it meant to stood still itself: what the broker
+                    // said meanwhile still waits to be heard.
+                    let stood_still = looked.elapsed().saturating_sub(2 * LOOK);
+                    looked = Instant::now();
+                    heard += stood_still;
+                    doubted = doubted.map(|since| since + stood_still);
                     let in_doubt = *self.doubtful.borrow();
                     doubted = doubted.or(Some(Instant::now())).filter(|_| in_doubt);
                     let answers = doubted.is_none_or(|since| since.elapsed() < self.retry.answer());

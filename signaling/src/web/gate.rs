@@ -20,6 +20,8 @@ pub(crate) struct Gate {
     hub: Arc<Hub>,
     /// None where there are no keys, and everybody may do everything.
     verifier: Option<Verifier>,
+    /// Whether pages are taken at the word that they are the broker's own, by whatever name.
+    any_name: bool,
     draining: AtomicBool,
 }
 
@@ -29,9 +31,11 @@ pub(crate) struct Gate {
 pub(crate) struct Leave(pub(crate) Option<Arc<Permit>>);
 
 impl Gate {
-    /// A gate that is open for whoever has a token of these keys.
-    pub(crate) fn new(hub: Arc<Hub>, verifier: Option<Verifier>) -> Self {
-        Self { hub, verifier, draining: AtomicBool::new(false) }
+    /// A gate that is open for whoever has a token of these keys. Without keys `insecure` says whether
+    /// others than this computer are meant to come.
+    pub(crate) fn new(hub: Arc<Hub>, verifier: Option<Verifier>, insecure: bool) -> Self {
+        let any_name = insecure || verifier.is_some();
+        Self { hub, verifier, any_name, draining: AtomicBool::new(false) }
     }
 
     /// The peers behind the gate.
@@ -71,7 +75,10 @@ impl Gate {
         let origin = origin.to_str().unwrap_or_default();
         let authority = origin.split_once("://").map(|(_, authority)| authority);
         let host = headers.get(header::HOST).and_then(|host: &HeaderValue| host.to_str().ok());
-        if authority.is_some() && authority == host || self.hub.allows_origin(origin) {
+        let own = authority.is_some() && authority == host;
+        // Without keys a page must not come in by a name of its own that leads to this computer.
+        let own = own && (self.any_name || host.is_some_and(is_this_computer));
+        if own || self.hub.allows_origin(origin) {
             return Ok(());
         }
         tracing::debug!(origin, "a web page of another server");
@@ -89,6 +96,15 @@ impl Gate {
     }
 }
 
+/// Whether a Host cannot be anybody else's name: an address, or `localhost`.
+fn is_this_computer(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
+    });
+    let address = name.trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
 /// Where the sender of a request is, that comes from a proxy which is trusted. Only what that proxy
 /// says counts, which is the last hop: the others are anybody's claims.
 pub(crate) fn forwarded(proxy: SocketAddr, headers: &HeaderMap) -> SocketAddr {
@@ -104,6 +120,18 @@ pub(crate) fn forwarded(proxy: SocketAddr, headers: &HeaderMap) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_addresses_and_localhost_are_nobody_elses_names() {
+        for host in
+            ["127.0.0.1:8765", "127.0.0.1", "[::1]:8765", "[::1]", "localhost:1", "LocalHost"]
+        {
+            assert!(is_this_computer(host), "{host}");
+        }
+        for host in ["evil.example:8765", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
+            assert!(!is_this_computer(host), "{host}");
+        }
+    }
 
     #[test]
     fn the_last_hop_is_where_a_client_is() {

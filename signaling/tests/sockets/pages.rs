@@ -55,6 +55,22 @@ async fn web_pages_of_other_servers_may_not_connect() {
     }
 }
 
+/// A name of somebody's own may lead to this computer, and his page in there.
+#[tokio::test]
+async fn a_page_by_another_name_may_connect_only_where_everybody_may() {
+    for (insecure, welcome) in [(false, false), (true, true)] {
+        let broker = Broker::start(Config { insecure, ..config() }).await;
+        let mut request = format!("ws://{}/ws", broker.address).into_client_request().unwrap();
+        request.headers_mut().insert("Host", "evil.example:8765".parse().unwrap());
+        request.headers_mut().insert("Origin", "http://evil.example:8765".parse().unwrap());
+        match connect_async(request).await {
+            Ok(_) => assert!(welcome),
+            Err(Error::Http(refusal)) => assert!(!welcome && refusal.status() == 403),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn pages_are_not_sent_twice() {
     let broker = Broker::start(config()).await;
