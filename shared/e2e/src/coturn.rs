@@ -1,7 +1,7 @@
 //! A real coturn with the configuration that the repository carries, on a host of a network; and its
 //! own client, which says whether it takes credentials.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -41,15 +41,18 @@ pub fn start(
     command.arg(config.join("turnserver.conf")).arg(secret_file);
     command.args([format!("--listening-ip={address}"), format!("--relay-ip={address}")]);
     command.env("RUNTIME_DIRECTORY", folder.path());
-    let mut server = Program::spawn("turnserver", command)?;
-    // It does not say when it is ready: it is asked, as ICE does, until it answers.
-    let server_at = SocketAddr::from((address, PORT));
+    serving(host, address, Program::spawn("turnserver", command)?)
+}
+
+/// The server at [`PORT`] of this address, once it serves. It does not say when it is ready: it is asked,
+/// as ICE does, until it answers.
+pub fn serving(host: &Host, address: Ipv4Addr, mut server: Program) -> anyhow::Result<Program> {
     let socket = host.within(|| UdpSocket::bind((address, 0)))??;
     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         // While it is away the socket is told so.
-        let _ = socket.send_to(&BINDING_REQUEST, server_at);
+        let _ = socket.send_to(&BINDING_REQUEST, (address, PORT));
         if socket.recv(&mut [0; 128]).is_ok() {
             return Ok(server);
         }

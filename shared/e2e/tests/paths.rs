@@ -5,12 +5,11 @@
 //! measures is the time from the moment when there is a way again until a picture is seen that was
 //! taken after that moment.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, ensure};
+use rovercast_e2e::coturn;
 use rovercast_e2e::figures::Usage;
 use rovercast_e2e::lab::{
     Folder, PATIENCE, Program, address_in, gstreamer, open_sessions, robot_config,
@@ -34,12 +33,8 @@ const DAY_S: f64 = 86_400.0;
 /// The broker's port.
 const PORT: u16 = 8765;
 
-/// The TURN server's port, and who may use it.
-const TURN: (u16, &str, &str) = (3478, "rover", "by-relay");
-
-/// What a STUN server answers: a request without attributes (RFC 8489, section 5).
-const BINDING_REQUEST: [u8; 20] =
-    [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+/// Who may use the TURN server.
+const TURN: (&str, &str) = ("rover", "by-relay");
 
 /// How a way out is lost.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +87,7 @@ impl Drill {
         let mut config = format!("listen = \"{public}:{PORT}\"\ninsecure = true\n");
         if relayed {
             router.forward_no_udp()?;
-            let (port, user, password) = TURN;
+            let (port, (user, password)) = (coturn::PORT, TURN);
             config += &format!(
                 "[[ice_servers]]\nurls = [\"turn:{public}:{port}?transport=udp\"]\n\
                  username = \"{user}\"\ncredential = \"{password}\"\n"
@@ -278,7 +273,7 @@ fn broker(host: &Host, config: &str) -> anyhow::Result<(Program, String)> {
 
 /// A TURN server on a host, which serves once this returns.
 fn turn(host: &Host, folder: &Folder, address: &str) -> anyhow::Result<Program> {
-    let (port, user, password) = TURN;
+    let (port, (user, password)) = (coturn::PORT, TURN);
     let mut command = host.command("turnserver");
     command.args([
         "-n",
@@ -294,20 +289,7 @@ fn turn(host: &Host, folder: &Folder, address: &str) -> anyhow::Result<Program> 
     for (option, file) in [("--pidfile", "turn.pid"), ("--userdb", "turn.db")] {
         command.arg(option).arg(folder.path().join(file));
     }
-    let mut server = Program::spawn("turnserver", command)?;
-    // It does not say when it is ready: it is asked, as ICE does, until it answers.
-    let server_at: SocketAddr = format!("{address}:{port}").parse()?;
-    let socket = host.within(|| UdpSocket::bind((server_at.ip(), 0)))??;
-    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        // While it is away the socket is told so.
-        let _ = socket.send_to(&BINDING_REQUEST, server_at);
-        if socket.recv(&mut [0; 128]).is_ok() {
-            return Ok(server);
-        }
-        ensure!(Instant::now() < deadline, "the TURN server does not answer: {}", server.output());
-    }
+    coturn::serving(host, address.parse()?, Program::spawn("turnserver", command)?)
 }
 
 /// The seconds in `HH:MM:SS.ffffff`.
@@ -397,8 +379,7 @@ fn pictures_are_back_when_the_only_way_and_the_broker_are() -> Outcome {
 
 #[test]
 fn pictures_are_back_when_the_relay_is() -> Outcome {
-    if Command::new("turnserver").arg("--version").output().is_err() {
-        println!("SKIPPED: there is no `turnserver`: apt-get install coturn");
+    if !coturn::is_there() {
         return Ok(());
     }
     let Some(mut drill) = Drill::start("relay killed", true)? else { return Ok(()) };

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use rovercast_protocol::signaling::ErrorCode;
@@ -12,7 +12,7 @@ use rovercast_protocol::signaling::ErrorCode;
 use super::refusal::Refusal;
 use crate::access::{self, Denied, Grant, Verifier};
 use crate::limits::Permit;
-use crate::socket::Hub;
+use crate::socket::{Hub, unix_s};
 
 /// What every request is asked.
 #[derive(Debug)]
@@ -63,9 +63,7 @@ impl Gate {
             return Ok(Grant::open());
         };
         let token = access::bearer(headers)?.ok_or(Denied::Missing)?;
-        // Before 1970 nothing has expired.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(verifier.verify(token, now)?)
+        Ok(verifier.verify(token, unix_s(SystemTime::now()))?)
     }
 
     /// Refuses web pages of other servers (RFC 6455, section 10.2) that are not on the list. What comes

@@ -50,8 +50,9 @@ const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// The routes of WHEP. Every request needs an extension: the [`SocketAddr`] of who sends it.
 pub(crate) fn routes(gate: Arc<Gate>, settings: &Settings) -> Router {
-    let sessions = Sessions::new(settings.max_sessions, settings.max_sessions_per_address);
-    let gather = Duration::from_millis(settings.gather_ms as u64);
+    let sessions =
+        Sessions::new(settings.max_sessions as usize, settings.max_sessions_per_address as usize);
+    let gather = Duration::from_millis(settings.gather_ms.into());
     let whep = Whep { gate: gate.clone(), sessions, gather };
     Router::new()
         .route("/whep/{robot}", post(call_robot))

@@ -1,7 +1,8 @@
 //! The settings of WHEP, `[whep]` in the file.
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+
+use crate::config::within;
 
 /// Who may play robots by WHEP, and how many.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -11,26 +12,18 @@ pub struct Settings {
     pub enabled: bool,
     /// Sessions at once, of all players: 1 to 65536. Further ones are refused with 503.
     #[serde(deserialize_with = "within::<1, 65_536, _>")]
-    pub max_sessions: usize,
+    pub max_sessions: u32,
     /// Sessions at once of the players at one address: 1 to 65536. Further ones are refused with 429.
     #[serde(deserialize_with = "within::<1, 65_536, _>")]
-    pub max_sessions_per_address: usize,
+    pub max_sessions_per_address: u32,
     /// How long to wait for the robot's ICE candidates, in milliseconds: 0 to 5000. They are put into
     /// the answer, since players hear of no later ones.
     #[serde(deserialize_with = "within::<0, 5_000, _>")]
-    pub gather_ms: usize,
+    pub gather_ms: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self { enabled: true, max_sessions: 1024, max_sessions_per_address: 32, gather_ms: 500 }
     }
-}
-
-fn within<'de, const MIN: usize, const MAX: usize, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<usize, D::Error> {
-    let remedy = || D::Error::custom(format!("a whole number from {MIN} to {MAX} is wanted"));
-    let number = usize::deserialize(deserializer).map_err(|_| remedy())?;
-    if (MIN..=MAX).contains(&number) { Ok(number) } else { Err(remedy()) }
 }
