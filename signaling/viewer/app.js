@@ -14,7 +14,7 @@ import { Roster } from "./roster.js";
 import { Sessions } from "./sessions.js";
 import { readSettings, withRobot } from "./settings.js";
 import { tell } from "./situation.js";
-import { isAlive } from "./supervisor.js";
+import { isAlive, silenceMs } from "./supervisor.js";
 import { TelemetryPanel } from "./telemetry.js";
 
 /** @typedef {import("./protocol.js").BrokerMessage} BrokerMessage */
@@ -195,7 +195,8 @@ async function look() {
   link.tick(nowMs, outage);
   sessions.step(chosen().peerId);
   refresh();
-  return outage || sessions.pending !== null || !link.up;
+  const quiet = sessions.current !== null && silenceMs(sessions.current, nowMs) > LOOK_CLOSELY_EVERY_MS;
+  return quiet || outage || sessions.pending !== null || !link.up;
 }
 
 /** One look after the other: what is decided on facts that are out of date is wrong. */

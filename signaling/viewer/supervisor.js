@@ -35,8 +35,8 @@
 
 /** After so long without a sign of life the robot is asked for one. */
 export const DOUBT_MS = 300;
-const SILENT_MS = 800;
-const ANSWER_WITHIN_MS = 400;
+const SILENT_MS = 500;
+const ANSWER_WITHIN_MS = 200;
 /** The same when the robot has made another connection to the broker: its network changed, too. */
 const RESTARTED_SILENT_MS = 400;
 const RESTARTED_ANSWER_WITHIN_MS = 150;

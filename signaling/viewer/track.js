@@ -21,6 +21,7 @@ export class Track {
     this.mid = mid;
     this.media = media;
     this.lastFrameMs = -Infinity;
+    this.countedMs = -Infinity;
     this.frames = 0;
     this.packetsLost = 0;
     this.meter = new Meter();
@@ -38,7 +39,9 @@ export class Track {
    */
   counted(report, nowMs) {
     const frames = counter(report.framesDecoded);
-    if (frames > this.frames) this.lastFrameMs = nowMs;
+    // One that reached the screen since the last count is known better.
+    if (frames > this.frames && this.lastFrameMs <= this.countedMs) this.lastFrameMs = nowMs;
+    this.countedMs = nowMs;
     this.frames = frames;
     this.packetsLost = counter(report.packetsLost);
     this.meter.sample(nowMs, frames, counter(report.bytesReceived));

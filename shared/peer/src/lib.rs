@@ -11,6 +11,7 @@ pub mod link;
 pub mod negotiation;
 pub mod payloads;
 mod reports;
+mod resend;
 mod retry;
 pub mod start;
 mod webrtcbin;

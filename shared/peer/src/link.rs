@@ -192,8 +192,8 @@ impl Run {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut pinged, mut looked) = (Instant::now(), Instant::now(), Instant::now());
-        // Since when the broker has been doubted without a sign of life, and what is tried then.
-        let mut doubted: Option<Instant> = None;
+        // Since when a ping of the doubtful is unanswered, and what is tried then.
+        let mut asked: Option<Instant> = None;
         let mut other: Option<BoxFuture<'static, Result<Connected, Refusal>>> = None;
         loop {
             let outgoing = tokio::select! {
@@ -201,7 +201,7 @@ impl Run {
                 biased;
                 frame = socket.next() => {
                     heard = Instant::now();
-                    (doubted, other) = (None, None);
+                    (asked, other) = (None, None);
                     let text = match frame {
                         Some(Ok(Message::Text(text))) => text,
                         Some(Ok(Message::Close(_))) | None => {
@@ -266,11 +266,10 @@ impl Run {
                     let stood_still = looked.elapsed().saturating_sub(2 * LOOK);
                     looked = Instant::now();
                     heard += stood_still;
-                    doubted = doubted.map(|since| since + stood_still);
                     let in_doubt = *self.doubtful.borrow();
-                    doubted = doubted.or(Some(Instant::now())).filter(|_| in_doubt);
-                    let answers = doubted.is_none_or(|since| since.elapsed() < self.retry.answer());
-                    if doubted.is_some_and(|since| since.elapsed() >= LOOK) && other.is_none() {
+                    asked = asked.map(|since| since + stood_still).filter(|_| in_doubt);
+                    let answers = asked.is_none_or(|since| since.elapsed() < self.retry.answer());
+                    if asked.is_some_and(|since| since.elapsed() >= LOOK) && other.is_none() {
                         let mut dialer = self.dialer.clone();
                         other = Some(async move { dialer.connect().await }.boxed());
                     }
@@ -281,6 +280,7 @@ impl Run {
                         text_of(&PeerRequest::GetIceServers)
                     } else if pinged.elapsed() >= if in_doubt { PING_IN_DOUBT } else { PING_EVERY } {
                         pinged = Instant::now();
+                        asked = asked.or(Some(pinged)).filter(|_| in_doubt);
                         Message::Ping(Default::default())
                     } else {
                         continue;

@@ -15,6 +15,7 @@ use crate::arrival;
 use crate::channel::{Channel, Inlet};
 use crate::connection::ConnectionError;
 use crate::ice::IceUrls;
+use crate::resend;
 
 /// webrtcbin answers within milliseconds, or never.
 const PROMISE: Duration = Duration::from_secs(5);
@@ -26,12 +27,6 @@ const MAX_STREAMS: u32 = 256;
 /// section 3.5.2: 5 % are for reports and requests). Guessed from a camera that sends little it
 /// would be half a second, which no missing packet can wait. Reports come every 5 s all the same.
 const FEEDBACK_BANDWIDTH_BPS: f64 = 100e6;
-
-/// How long packets are kept to be sent again, in milliseconds: longer than any receiver waits.
-const SENT_AGAIN_MS: u32 = 2000;
-
-/// How many of a track are kept at most: two seconds of 15 Mbit/s.
-const SENT_AGAIN_PACKETS: u32 = 4096;
 
 /// What webrtcbin said, before anything is made of it.
 #[derive(Debug)]
@@ -196,10 +191,7 @@ fn set_up(element: &gst::Element) {
         // Frames leave when they are made: nothing waits for the clock inside webrtcbin.
         Some("clocksync") => element.set_property("sync", false),
         Some("rtpsession") => element.set_property("bandwidth", FEEDBACK_BANDWIDTH_BPS),
-        Some("rtprtxsend") => {
-            element.set_property("max-size-time", SENT_AGAIN_MS);
-            element.set_property("max-size-packets", SENT_AGAIN_PACKETS);
-        }
+        Some("rtprtxsend") => resend::set_up(element),
         _ => {}
     }
 }

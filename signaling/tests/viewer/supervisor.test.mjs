@@ -78,27 +78,27 @@ test("media that flows is kept, whatever the broker does", () => {
 });
 
 test("a session that is silent, and does not answer, is replaced while it is still there", () => {
-  assert.equal(step({ current: silent(800) }), "keep");
-  assert.equal(step({ current: silent(801) }), "start");
-  assert.equal(step({ current: silent(801), linkUp: false }), "keep");
-  assert.equal(step({ current: silent(801), robotPeerId: null }), "keep");
-  assert.equal(step({ current: silent(801), retryAtMs: NOW + 1 }), "keep");
-  assert.equal(step({ current: silent(801), pending: negotiating() }), "keep");
+  assert.equal(step({ current: silent(500) }), "keep");
+  assert.equal(step({ current: silent(501) }), "start");
+  assert.equal(step({ current: silent(501), linkUp: false }), "keep");
+  assert.equal(step({ current: silent(501), robotPeerId: null }), "keep");
+  assert.equal(step({ current: silent(501), retryAtMs: NOW + 1 }), "keep");
+  assert.equal(step({ current: silent(501), pending: negotiating() }), "keep");
 });
 
 test("a session is silent only if the robot was asked, and had time to answer", () => {
-  for (const askedMs of [NOW - 400, NOW - 2_001, -Infinity]) {
+  for (const askedMs of [NOW - 200, NOW - 2_001, -Infinity]) {
     assert.ok(isAlive(silent(2_000, { askedMs }), "robot", NOW), `asked at ${askedMs}`);
     assert.ok(!isAlive(silent(5_001, { askedMs }), "robot", NOW), "but not for ever");
   }
-  assert.ok(!isAlive(silent(2_000, { askedMs: NOW - 401 }), "robot", NOW));
+  assert.ok(!isAlive(silent(2_000, { askedMs: NOW - 201 }), "robot", NOW));
 });
 
 test("silence says more when the robot has another connection to the broker", () => {
   for (const [forMs, expected] of [[400, "keep"], [440, "keep"], [460, "start"]]) {
     assert.equal(step({ robotPeerId: "robot again", current: silent(forMs) }), expected, `${forMs} ms`);
   }
-  assert.equal(step({ current: silent(700) }), "keep");
+  assert.equal(step({ current: silent(460) }), "keep");
 });
 
 test("pictures or messages alone keep a session alive", () => {
@@ -322,9 +322,9 @@ class World {
   }
 }
 
-test("a path that is away for less than a second is not noticed", () => {
+test("a path that is away for less than half a second is not noticed", () => {
   const world = World.running();
-  for (let ms = 100; ms <= 700; ms += 100) {
+  for (let ms = 100; ms <= 400; ms += 100) {
     world.path = false;
     world.run(ms);
     world.path = true;

@@ -267,3 +267,40 @@ async fn ice_servers_are_renewed_before_they_expire() {
     assert_eq!(servers[0].urls, ["turn:t"]);
     assert_eq!(heard(&mut socket).await, PeerRequest::GetIceServers, "and so on");
 }
+
+/// Answers pings, and waits until a peer has sent so many of them.
+async fn answer(socket: &mut WebSocketStream<Box<dyn Stream>>, pings: usize) {
+    for _ in 0..pings {
+        // The answer itself is written when the next frame is read.
+        while !matches!(socket.next().await.unwrap().unwrap(), Message::Ping(_)) {}
+        socket.flush().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_doubted_broker_that_answers_is_kept() {
+    let broker = Broker::plain().await;
+    let (link, mut events) = start(broker.target("127.0.0.1"));
+    let (mut socket, _) = broker.accept(WELCOME).await;
+    assert!(matches!(events.recv().await, Some(LinkEvent::Up(_))));
+    link.doubt(true);
+    tokio::select! {
+        () = answer(&mut socket, 20) => {}
+        _ = broker.accept(WELCOME) => panic!("another connection was made"),
+        event = events.recv() => panic!("{event:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_doubted_broker_that_is_silent_is_replaced_by_one_that_is_not() {
+    let broker = Broker::plain().await;
+    let (link, mut events) = start(broker.target("127.0.0.1"));
+    // Neither closed nor read: what a way looks like that is lost.
+    let (_lost, _) = broker.accept(WELCOME).await;
+    assert!(matches!(events.recv().await, Some(LinkEvent::Up(_))));
+    link.doubt(true);
+    let (mut socket, _) = broker.accept(WELCOME).await;
+    assert!(down(&mut events).await.contains("on another connection only"));
+    assert!(matches!(events.recv().await, Some(LinkEvent::Up(_))));
+    answer(&mut socket, 1).await;
+}
