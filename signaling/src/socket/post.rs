@@ -21,7 +21,10 @@ use crate::metrics::{Ended, Kind, Metrics};
 /// that floods a robot loses its own connection before the robot loses that of all.
 const SHARES: usize = 8;
 
-/// What may wait for a peer even when too much waits for all of them: one that reads never has more.
+/// What is said to others costs its author the part of one in so many of what an answer to itself does.
+const AUDIENCE: usize = 8;
+
+/// What may wait for a peer even when too much waits for all of them: one that reads seldom has more.
 const FAIR_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub(super) struct State {
     pub(super) broker: Broker,
     outboxes: HashMap<PeerId, Outbox>,
     queue_bytes: usize,
+    queue_messages: usize,
     queue_bytes_in_all: usize,
     metrics: Arc<Metrics>,
     /// A copy is in every [`super::Seat`]; taken out on shutdown.
@@ -52,7 +56,17 @@ pub(super) struct Waiting {
     pub(super) text: Utf8Bytes,
     /// When it was read, if it is relayed.
     pub(super) came: Option<Instant>,
-    _counts: [Option<Count>; 3],
+    _counts: (Count, Arc<Count>, Option<Count>),
+}
+
+/// What is to be said, to one peer or to many.
+#[derive(Clone)]
+struct Word {
+    text: Utf8Bytes,
+    kind: Kind,
+    came: Option<Instant>,
+    /// Counts towards what waits for all peers, and once, however many it waits for.
+    in_all: Arc<Count>,
 }
 
 /// What a peer said.
@@ -68,13 +82,17 @@ pub(super) struct Frame<'a> {
 struct Count(Arc<AtomicUsize>, usize);
 
 impl Count {
+    fn of(sum: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        sum.fetch_add(bytes, Ordering::Relaxed);
+        Self(sum.clone(), bytes)
+    }
+
     /// None when the sum would exceed the limit. Only those who hold the hub's lock count.
     fn within(limit: usize, sum: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
         if sum.load(Ordering::Relaxed) + bytes > limit {
             return None;
         }
-        sum.fetch_add(bytes, Ordering::Relaxed);
-        Some(Self(sum.clone(), bytes))
+        Some(Self::of(sum, bytes))
     }
 }
 
@@ -106,6 +124,7 @@ impl State {
             broker: Broker::new(settings),
             outboxes: HashMap::new(),
             queue_bytes: settings.queue_bytes as usize,
+            queue_messages: settings.queue_messages as usize,
             queue_bytes_in_all: settings.queue_bytes_in_all as usize,
             metrics,
             open: Some(open),
@@ -156,48 +175,37 @@ impl State {
 
     /// Does what the broker commands, and what follows from it: a peer that must be dropped makes
     /// the broker command more. `frame` is what a peer said that led to the commands. Returns how
-    /// many bytes were answered to that peer, and what is to be written down.
+    /// many bytes that costs the peer, and what is to be written down.
     pub(super) fn obey(
         &mut self,
         commands: Vec<Command>,
         frame: Option<Frame<'_>>,
     ) -> (usize, Vec<Note>) {
-        let (mut answered, mut notes) = (0, Vec::new());
+        let (mut cost_bytes, mut notes) = (0, Vec::new());
         let relays_only = commands.iter().all(|command| matches!(command, Command::Relay { .. }));
         let mut commands = VecDeque::from(commands);
         while let Some(command) = commands.pop_front() {
             match command {
                 Command::Send { to, message } => {
                     let Some(text) = text_of(&message) else { continue };
-                    let kind = Kind::from(&message);
+                    let bytes = text.len();
+                    let word = self.word(text, Kind::from(&message), None);
                     for peer_id in to {
-                        if frame.as_ref().is_some_and(|frame| *frame.from == peer_id) {
-                            answered += text.len();
-                        }
-                        let waiting = Word { text: text.clone(), kind, came: None };
-                        if !self.deliver(&peer_id, waiting, None) {
-                            commands.extend(self.drop_peer(&peer_id, Ended::TooSlow));
-                        }
+                        let other =
+                            frame.as_ref().map(|frame| frame.from).filter(|from| **from != peer_id);
+                        cost_bytes += if other.is_some() { bytes / AUDIENCE } else { bytes };
+                        let calls = matches!(word.kind, Kind::StartSession | Kind::EndSession);
+                        commands.extend(self.deliver(
+                            &peer_id,
+                            word.clone(),
+                            other.filter(|_| calls),
+                        ));
                     }
                 }
                 Command::Relay { to, to_producer } => {
                     let Some(Frame { from, kind, text, came }) = &frame else { continue };
-                    let under_way = match to_producer.then(|| self.outboxes.get(*from)).flatten() {
-                        Some(outbox) => {
-                            let (limit, sum) = (self.queue_bytes / SHARES, &outbox.under_way_bytes);
-                            let count = Count::within(limit, sum, text.len());
-                            if count.is_none() {
-                                commands.extend(self.drop_peer(from, Ended::TooFast));
-                                continue;
-                            }
-                            count
-                        }
-                        None => None,
-                    };
-                    let word = Word { text: text.clone(), kind: *kind, came: Some(*came) };
-                    if !self.deliver(&to, word, under_way) {
-                        commands.extend(self.drop_peer(&to, Ended::TooSlow));
-                    }
+                    let word = self.word(text.clone(), *kind, Some(*came));
+                    commands.extend(self.deliver(&to, word, to_producer.then_some(*from)));
                 }
                 Command::Replace(peer_id) => {
                     if let Some(outbox) = self.outboxes.remove(&peer_id) {
@@ -210,30 +218,58 @@ impl State {
         if !relays_only {
             self.metrics.populated(self.broker.population());
         }
-        (answered, notes)
+        (cost_bytes, notes)
     }
 
-    /// False when as much waits for the peer as may.
-    fn deliver(&mut self, peer_id: &PeerId, word: Word, under_way: Option<Count>) -> bool {
-        let Some(outbox) = self.outboxes.get(peer_id) else {
-            // It is leaving; the broker hears of it next.
-            return true;
-        };
-        let Word { text, kind, came } = word;
+    fn word(&self, text: Utf8Bytes, kind: Kind, came: Option<Instant>) -> Word {
+        let in_all = Arc::new(Count::of(self.metrics.queued_bytes(), text.len()));
+        Word { text, kind, came, in_all }
+    }
+
+    /// Puts a word into a peer's queue, within the share of the peer on whose behalf it is said, if any.
+    /// Whoever exceeds what may wait is dropped; returns what the broker commands then.
+    fn deliver(&mut self, to: &PeerId, word: Word, behalf: Option<&PeerId>) -> Vec<Command> {
+        let Word { text, kind, came, in_all } = word;
         let bytes = text.len();
-        let in_all = self.metrics.queued_bytes();
-        let crowded = in_all.load(Ordering::Relaxed) + bytes > self.queue_bytes_in_all;
-        let limit = if crowded { FAIR_BYTES.max(bytes) } else { self.queue_bytes };
-        let Some(count) = Count::within(limit, &outbox.waiting_bytes, bytes) else {
-            return false;
+        let under_way = match behalf.and_then(|behalf| self.outboxes.get_key_value(behalf)) {
+            Some((consumer, outbox)) => {
+                // A queue can be full of short messages, too.
+                let share = bytes.max(self.queue_bytes / self.queue_messages);
+                let limit = self.queue_bytes / SHARES;
+                let Some(count) = Count::within(limit, &outbox.under_way_bytes, share) else {
+                    let consumer = consumer.clone();
+                    return self.drop_peer(&consumer, Ended::TooFast);
+                };
+                Some(count)
+            }
+            None => None,
         };
-        let counts = [Some(count), Count::within(usize::MAX, in_all, bytes), under_way];
-        let waiting = Waiting { text, came, _counts: counts };
-        if let Err(mpsc::error::TrySendError::Full(_)) = outbox.queue.try_send(waiting) {
-            return false;
+        let crowded = self.metrics.queued_bytes().load(Ordering::Relaxed) > self.queue_bytes_in_all;
+        let mut follows = if crowded { self.drop_largest() } else { Vec::new() };
+        // One that is not there any more is leaving; the broker hears of it next.
+        let Some(outbox) = self.outboxes.get(to) else { return follows };
+        let waits =
+            Count::within(self.queue_bytes, &outbox.waiting_bytes, bytes).and_then(|count| {
+                let waiting = Waiting { text, came, _counts: (count, in_all, under_way) };
+                let sent = outbox.queue.try_send(waiting);
+                (!matches!(sent, Err(mpsc::error::TrySendError::Full(_)))).then_some(())
+            });
+        match waits {
+            Some(()) => self.metrics.said(kind, bytes),
+            None => follows.extend(self.drop_peer(to, Ended::TooSlow)),
         }
-        self.metrics.said(kind, bytes);
-        true
+        follows
+    }
+
+    /// Too much waits for all peers together: the one for which most does goes.
+    fn drop_largest(&mut self) -> Vec<Command> {
+        let waiting = |outbox: &Outbox| outbox.waiting_bytes.load(Ordering::Relaxed);
+        let largest = self.outboxes.iter().max_by_key(|(_, outbox)| waiting(outbox));
+        let unfair = largest.filter(|(_, outbox)| waiting(outbox) > FAIR_BYTES);
+        match unfair.map(|(peer_id, _)| peer_id.clone()) {
+            Some(peer_id) => self.drop_peer(&peer_id, Ended::TooSlow),
+            None => Vec::new(),
+        }
     }
 
     /// Ends a peer that does not keep to its share.
@@ -243,13 +279,6 @@ impl State {
         }
         self.broker.disconnect(peer_id)
     }
-}
-
-/// What is to be said to somebody.
-struct Word {
-    text: Utf8Bytes,
-    kind: Kind,
-    came: Option<Instant>,
 }
 
 pub(super) fn text_of(message: &BrokerMessage) -> Option<Utf8Bytes> {

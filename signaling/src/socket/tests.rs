@@ -166,6 +166,77 @@ async fn what_waits_for_all_peers_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_viewer_that_calls_all_the_time_is_dropped_before_the_robot() {
+    for offer_bytes in [0, 60_000] {
+        let hub = hub(|config| config.limits.queue_bytes = 1024 * 1024);
+        // It does not read: what is said to it waits.
+        let robot = robot(&hub, Grant::open()).await;
+        let mut viewer = attach(&hub, Grant::open()).await;
+        let (to, offer) = (&robot.peer_id().0, "x".repeat(offer_bytes));
+        let call = json!({"type": "startSession", "peerId": to, "offer": offer}).to_string();
+        let code = loop {
+            viewer.say(call.clone());
+            let answer = hear(&mut viewer).await;
+            if answer["type"] == "error" {
+                break answer["code"].clone();
+            }
+            let session = &answer["sessionId"];
+            viewer.say(json!({"type": "endSession", "sessionId": session}).to_string());
+        };
+        assert_eq!(code, "too-fast", "offers of {offer_bytes} bytes");
+        drop((viewer, robot));
+        assert_eq!(dropped(&hub), 0, "offers of {offer_bytes} bytes");
+    }
+}
+
+/// How many were too slow.
+fn dropped(hub: &Hub) -> usize {
+    let page = hub.metrics().render();
+    let figure = |line: &str| {
+        line.strip_prefix("rovercast_signaling_ended_total{reason=\"too-slow\"} ")?.parse().ok()
+    };
+    page.lines().find_map(figure).unwrap()
+}
+
+#[tokio::test]
+async fn what_many_are_told_waits_once() {
+    let hub = hub(|config| config.limits.queue_bytes_in_all = 1024 * 1024);
+    let robot = robot(&hub, Grant::open()).await;
+    let mut audience = Vec::new();
+    for _ in 0..50 {
+        let listener = attach(&hub, Grant::open()).await;
+        listener.say(json!({"type": "setPeerStatus", "roles": ["listener"]}).to_string());
+        audience.push(listener);
+    }
+    for turn in 0..5 {
+        let meta = json!({"name": "r1", "turn": turn, "text": "x".repeat(30_000)});
+        robot
+            .say(json!({"type": "setPeerStatus", "roles": ["producer"], "meta": meta}).to_string());
+    }
+    drop(audience);
+    assert_eq!(dropped(&hub), 0);
+}
+
+#[tokio::test]
+async fn who_hoards_goes_when_too_much_waits_and_not_who_is_told_next() {
+    let hub = hub(|config| config.limits.queue_bytes_in_all = 1024 * 1024);
+    let long = |bytes: usize| json!({"type": "endSession", "sessionId": "x".repeat(bytes)});
+    let mut hoarders = Vec::new();
+    for _ in 0..3 {
+        let hoarder = attach(&hub, Grant::open()).await;
+        (0..5).for_each(|_| hoarder.say(long(30_000).to_string()));
+        hoarders.push(hoarder);
+    }
+    let mut reader = attach(&hub, Grant::open()).await;
+    (0..3).for_each(|_| reader.say(long(30_000).to_string()));
+    for _ in 0..3 {
+        assert_eq!(hear_a(&mut reader, "error").await["code"], "unknown-session");
+    }
+    drop(hoarders);
+    assert!(dropped(&hub) > 0);
+}
+
+#[tokio::test]
 async fn the_log_tells_who_did_what_and_no_secrets() {
     let log = Log::default();
     let guard = tracing::subscriber::set_default(
