@@ -11,7 +11,7 @@ use rovercast_metrics::address::Address;
 use rovercast_metrics::server::Server;
 use rovercast_peer::link::check_url;
 use rovercast_protocol::ids::{CameraId, RobotId};
-use rovercast_protocol::signaling::PeerInfo;
+use rovercast_protocol::signaling::{Meta, PeerInfo};
 use rovercast_receiver::app::{self, Settings};
 use rovercast_receiver::config::Config;
 use rovercast_receiver::metrics::Metrics;
@@ -19,6 +19,7 @@ use rovercast_receiver::output::Output;
 use rovercast_receiver::report::{OnReport, Reports};
 use rovercast_receiver::window::{Window, WindowCommand};
 use rovercast_receiver::{record, robots};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -268,7 +269,8 @@ fn print_robots(producers: &[PeerInfo]) -> anyhow::Result<()> {
     }
     for producer in producers {
         let Some(robot) = robots::robot_id(&producer.id, producer.meta.as_ref()) else { continue };
-        let cameras = producer.meta.as_ref().and_then(|meta| meta.get("cameras")?.as_array());
+        let meta: Option<Value> = producer.meta.as_ref().and_then(Meta::read);
+        let cameras = meta.as_ref().and_then(|meta| meta.get("cameras")?.as_array());
         let ids = cameras.into_iter().flatten().filter_map(|camera| camera.get("id")?.as_str());
         // Anybody can be a producer: only what can be an id goes to the terminal.
         let ids: Vec<&str> = ids.filter(|id| id.parse::<CameraId>().is_ok()).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rovercast_peer::link::{Link, LinkEvent, Target};
 use rovercast_protocol::ids::{PeerId, RobotId};
-use rovercast_protocol::signaling::{BrokerMessage, PeerInfo, PeerRequest, PeerStatus};
+use rovercast_protocol::signaling::{BrokerMessage, Meta, PeerInfo, PeerRequest, PeerStatus};
 use tokio::time::timeout;
 
 /// How long a broker may take to list its robots.
@@ -32,7 +32,6 @@ pub async fn list(broker: Target) -> anyhow::Result<Vec<PeerInfo>> {
 
 /// The id by which a producer is asked for: the name it gives, or its peer id where it gives none
 /// that can be one.
-pub fn robot_id(peer: &PeerId, meta: Option<&serde_json::Value>) -> Option<RobotId> {
-    let name = meta.and_then(|meta| meta.get("name")).and_then(|name| name.as_str());
-    name.and_then(|name| name.parse().ok()).or_else(|| peer.0.parse().ok())
+pub fn robot_id(peer: &PeerId, meta: Option<&Meta>) -> Option<RobotId> {
+    meta.and_then(Meta::robot).or_else(|| peer.0.parse().ok())
 }

@@ -14,7 +14,7 @@ use rovercast_peer::start::epoch;
 use rovercast_protocol::frame_times::Epoch;
 use rovercast_protocol::ids::SessionId;
 use rovercast_protocol::signaling::{
-    BrokerMessage, CameraMeta, EndReason, ErrorCode, ErrorMessage, PeerBody, PeerMessage,
+    BrokerMessage, CameraMeta, EndReason, ErrorCode, ErrorMessage, Meta, PeerBody, PeerMessage,
     PeerRequest, PeerRole, PeerStatus, ProducerMeta, SessionEnd, SessionStart,
 };
 use rovercast_protocol::telemetry::{HostFigures, RobotMessage, Telemetry};
@@ -138,7 +138,7 @@ pub async fn run(
 
 /// As what the robot registers with the broker.
 fn status(config: &Config) -> anyhow::Result<PeerStatus> {
-    let meta = serde_json::to_value(meta(config))?;
+    let meta = Meta::of(&meta(config))?;
     Ok(PeerStatus { peer_id: None, roles: vec![PeerRole::Producer], meta: Some(meta) })
 }
 

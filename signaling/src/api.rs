@@ -10,9 +10,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rovercast_protocol::ids::PeerId;
-use rovercast_protocol::signaling::ErrorCode;
-use serde::Serialize;
-use serde_json::Value;
+use rovercast_protocol::signaling::{ErrorCode, Meta};
+use serde::{Deserialize, Serialize};
 
 use crate::access::Grant;
 use crate::metrics;
@@ -41,18 +40,23 @@ struct Robots {
 struct Robot {
     id: PeerId,
     /// `null` when it does not say.
-    name: Value,
+    name: Option<Meta>,
     /// As the robot describes them, as far as the token covers them; `null` when it does not say.
-    cameras: Value,
+    cameras: Option<Meta>,
     /// Since when, in seconds of the Unix clock.
     since_unix_s: u64,
 }
 
 impl From<socket::Robot> for Robot {
     fn from(robot: socket::Robot) -> Self {
-        let mut meta = robot.info.meta.unwrap_or_default();
-        let mut take = |key| meta.get_mut(key).map(Value::take).unwrap_or_default();
-        let (name, cameras) = (take("name"), take("cameras"));
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Said {
+            name: Option<Meta>,
+            cameras: Option<Meta>,
+        }
+        let said = robot.info.meta.as_ref().and_then(Meta::read);
+        let Said { name, cameras } = said.unwrap_or_default();
         Self { id: robot.info.id, name, cameras, since_unix_s: robot.since_unix_s }
     }
 }
@@ -76,7 +80,7 @@ async fn figures(
     match gate.grant(&headers).and_then(may) {
         Ok(()) => {
             let about = [(header::CONTENT_TYPE, metrics::FORMAT)];
-            (about, gate.hub().metrics().render()).into_response()
+            (about, gate.hub().figures()).into_response()
         }
         Err(refusal) => refused(&gate, address, refusal),
     }

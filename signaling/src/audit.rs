@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use rovercast_protocol::ids::{PeerId, RobotId};
 use rovercast_protocol::signaling::ErrorCode;
+use tracing::field::display;
 
 use crate::access::Grant;
 use crate::broker::{Note, Session};
@@ -48,20 +49,22 @@ pub(crate) fn turned_away(address: IpAddr, code: ErrorCode) {
     tracing::info!(target: "audit", event = "refusal", %address, %code);
 }
 
-/// Something that the broker noted while it did what `who` asked, or because `who` left.
-pub(crate) fn noted(who: &Who, note: &Note) {
-    let Who { peer_id, address, .. } = who;
-    let subject = who.subject();
+/// Something that the broker noted while it did what `who` asked, or because `who` left; nobody when
+/// the broker stops. What became of others on the way is not said to be theirs: of a peer that was
+/// dropped there is the line of its own that it left.
+pub(crate) fn noted(who: Option<&Who>, note: &Note) {
+    let subject = who.map(Who::subject).map(display);
+    let address = who.map(|who| display(who.address));
     match note {
         Note::Roles { peer, roles, robot } => {
             let robot = named(robot.as_ref());
             tracing::info!(
-                target: "audit", event = "roles", %peer, %subject, %address, ?roles, %robot
+                target: "audit", event = "roles", %peer, subject, address, ?roles, %robot
             );
         }
         Note::Replaced { peer, old, robot } => {
             tracing::warn!(
-                target: "audit", event = "replace", %peer, %subject, %address, %robot, %old,
+                target: "audit", event = "replace", %peer, subject, address, %robot, %old,
                 "a newer connection publishes this robot in place of an older one"
             );
         }
@@ -69,14 +72,16 @@ pub(crate) fn noted(who: &Who, note: &Note) {
             let robot = named(robot.as_ref());
             tracing::info!(
                 target: "audit", event = "session-start", session = %id, %producer, %consumer,
-                by = %peer_id, %subject, %address, %robot
+                by = who.map(|who| display(&who.peer_id)), subject, address, %robot
             );
         }
-        Note::SessionEnded(Session { id, producer, consumer, robot }, reason) => {
+        Note::SessionEnded { session: Session { id, producer, consumer, robot }, by, reason } => {
             let robot = named(robot.as_ref());
+            let own = who.is_some_and(|who| by.as_ref() == Some(&who.peer_id));
+            let (subject, address) = (subject.filter(|_| own), address.filter(|_| own));
             tracing::info!(
                 target: "audit", event = "session-end", session = %id, %producer, %consumer,
-                by = %peer_id, %subject, %address, %robot, ?reason
+                by = by.as_ref().map(display), subject, address, %robot, ?reason
             );
         }
     }

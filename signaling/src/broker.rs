@@ -12,12 +12,13 @@ use rovercast_protocol::signaling::{
     BrokerMessage, EndReason, ErrorCode, ErrorMessage, IceServers, PeerInfo, PeerRequest, PeerRole,
     SessionEnd, Welcome,
 };
-use serde_json::Value;
 
 use crate::access::Grant;
 use crate::limits::LimitSettings;
+use described::Described;
 
 mod calls;
+mod described;
 mod status;
 mod view;
 
@@ -69,7 +70,14 @@ pub enum Note {
     /// Two peers have a session.
     SessionStarted(Session),
     /// They have it no longer.
-    SessionEnded(Session, EndReason),
+    SessionEnded {
+        /// Which session.
+        session: Session,
+        /// The member that ended it, left, or was dropped; nobody when the broker stops.
+        by: Option<PeerId>,
+        /// What the members are told.
+        reason: EndReason,
+    },
 }
 
 /// One session.
@@ -104,6 +112,7 @@ pub struct Population {
 #[derive(Debug)]
 pub struct Broker {
     max_meta_bytes: usize,
+    max_list_bytes: usize,
     max_sessions_per_robot: usize,
     max_sessions_per_peer: usize,
     peers: HashMap<PeerId, Peer>,
@@ -118,10 +127,12 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker without peers. Of the limits it keeps those of sessions and `meta`.
+    /// A broker without peers. Of the limits it keeps those of sessions, `meta` and lists.
     pub fn new(limits: &LimitSettings) -> Self {
         Self {
             max_meta_bytes: limits.max_meta_bytes as usize,
+            // So that it fits into a queue, even when something waits there.
+            max_list_bytes: (limits.queue_bytes as usize / 2).min(LONGEST_LIST_BYTES),
             max_sessions_per_robot: limits.max_sessions_per_robot as usize,
             max_sessions_per_peer: limits.max_sessions_per_peer as usize,
             peers: HashMap::new(),
@@ -160,20 +171,31 @@ impl Broker {
             PeerRequest::EndSession(end) => self.end_session(from, &end.session_id),
             PeerRequest::Peer(message) => self.relay(from, &message),
             PeerRequest::Error(complaint) => self.relay_complaint(from, &complaint),
-            PeerRequest::List => {
-                let producers = self.describe(&self.producers, from);
-                Ok(vec![send(from, BrokerMessage::List { producers })])
-            }
-            PeerRequest::ListConsumers => {
-                let consumers = self.describe(&self.consumers, from);
-                Ok(vec![send(from, BrokerMessage::ListConsumers { consumers })])
-            }
+            PeerRequest::List => (self.list(&self.producers, from))
+                .map(|producers| vec![send(from, BrokerMessage::List { producers })]),
+            PeerRequest::ListConsumers => (self.list(&self.consumers, from))
+                .map(|consumers| vec![send(from, BrokerMessage::ListConsumers { consumers })]),
             PeerRequest::GetIceServers => Ok(Vec::new()),
         };
         outcome.unwrap_or_else(|refusal| vec![send(from, BrokerMessage::Error(refusal))])
     }
 
-    /// A peer's connection is gone.
+    /// A peer's token has expired, and its connection ends. What it watches is over: those who send to
+    /// it stop. Who watches it goes on as with any peer that is gone.
+    pub fn expire(&mut self, peer_id: &PeerId) -> Vec<Command> {
+        let watched = self.peers.get(peer_id).map(|peer| peer.consumes.clone());
+        let mut commands = Vec::new();
+        for session_id in watched.into_iter().flatten() {
+            let reason = EndReason::Ended;
+            let end = SessionEnd { session_id: session_id.clone(), reason: Some(reason) };
+            commands.push(send(peer_id, BrokerMessage::EndSession(end)));
+            commands.extend(self.close(&session_id, peer_id, reason));
+        }
+        commands.extend(self.disconnect(peer_id));
+        commands
+    }
+
+    /// A peer's connection is gone. The media of its sessions may go on.
     pub fn disconnect(&mut self, peer_id: &PeerId) -> Vec<Command> {
         let Some(gone) = self.peers.remove(peer_id) else {
             return Vec::new();
@@ -205,7 +227,8 @@ impl Broker {
             let to = vec![session.producer.clone(), session.consumer.clone()];
             let end = SessionEnd { session_id: session.id.clone(), reason: Some(reason) };
             let message = BrokerMessage::EndSession(end);
-            [Command::Send { to, message }, Command::Note(Note::SessionEnded(session, reason))]
+            let note = Note::SessionEnded { session, by: None, reason };
+            [Command::Send { to, message }, Command::Note(note)]
         };
         sessions.into_values().flat_map(end).collect()
     }
@@ -229,13 +252,24 @@ impl Broker {
         }
     }
 
-    /// Those of a list whom `viewer` may see.
-    fn describe(&self, ids: &BTreeSet<PeerId>, viewer: &PeerId) -> Vec<PeerInfo> {
-        let Some(viewer) = self.peers.get(viewer) else { return Vec::new() };
-        self.in_order(ids)
-            .filter(|(_, peer)| view::shows(viewer, &peer.profile, &peer.grant))
-            .map(|(id, peer)| view::info(id, &peer.profile, &viewer.grant))
-            .collect()
+    /// Those of a list whom `viewer` may see: where they are too many for one message with nothing but
+    /// their names.
+    fn list(&self, ids: &BTreeSet<PeerId>, viewer: &PeerId) -> Result<Vec<PeerInfo>, ErrorMessage> {
+        let Some(viewer) = self.peers.get(viewer) else { return Ok(Vec::new()) };
+        let seen = || {
+            let peers = self.in_order(ids);
+            peers.filter(|(_, peer)| view::shows(viewer, &peer.profile, &peer.grant))
+        };
+        let whole = seen().map(|(id, peer)| view::info(id, &peer.profile, &viewer.grant));
+        if let Some(list) = view::within(self.max_list_bytes, whole) {
+            return Ok(list);
+        }
+        let names = seen().map(|(id, peer)| view::name(id, &peer.profile));
+        view::within(self.max_list_bytes, names).ok_or_else(|| {
+            let details = "the list is longer than half of the broker's queue_bytes: raise that, or \
+                           ask with a token that shows fewer robots";
+            refusal(ErrorCode::TooLarge, details)
+        })
     }
 
     /// In the order in which they came: of two connections of one robot, the later is the live one.
@@ -252,6 +286,9 @@ impl Broker {
 
 /// What a request leads to, or why it is refused.
 type Outcome = Result<Vec<Command>, ErrorMessage>;
+
+/// Robots, receivers and the viewer's page read no longer message than 8 MiB.
+const LONGEST_LIST_BYTES: usize = 8 * 1024 * 1024 - 1024;
 
 /// So many ended sessions are remembered of each peer.
 const ENDED_KEPT: usize = 64;
@@ -275,7 +312,7 @@ struct Profile {
     roles: Vec<PeerRole>,
     /// The robot that it publishes.
     robot: Option<RobotId>,
-    meta: Option<Value>,
+    meta: Option<Described>,
 }
 
 impl Peer {

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 use crate::access::AccessSettings;
 use crate::ice::TurnSettings;
-use crate::limits::LimitSettings;
+use crate::limits::{Contradiction, LimitSettings};
 use crate::tls::TlsSettings;
 use crate::web::WebSettings;
 use crate::whep;
@@ -76,12 +76,15 @@ impl Config {
         if let Err(error) = config.turn.check() {
             return Err(invalid(name, Problem::value("turn", error)));
         }
-        match config.limits.problem() {
-            None => Ok(config),
-            Some(problem) => {
-                let line = line_of(text, "silence_timeout_s").or(line_of(text, "ping_interval_s"));
-                Err(invalid(name, Problem { line, ..problem }))
-            }
+        let problem = |Contradiction { keys, remedy }: Contradiction| {
+            let line = keys.iter().find_map(|key| line_of(text, key));
+            Problem { line, ..Problem::value(keys[0], remedy) }
+        };
+        let problems: Vec<_> = config.limits.contradictions().into_iter().map(problem).collect();
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(InvalidSettings { file: name.to_owned(), problems })
         }
     }
 }
@@ -344,6 +347,67 @@ mod tests {
         let flags = Flags { silence_timeout_s: Some(2), ..Flags::default() };
         let said = Config::load(None, flags).unwrap_err().to_string();
         assert!(said.starts_with("command line: silence_timeout_s"), "{said}");
+    }
+
+    #[test]
+    fn queues_too_short_for_a_message_are_refused() {
+        let said = load("[limits]\nmax_message_bytes = 16777216\n").unwrap_err();
+        assert!(said.starts_with("x.toml:2: queue_bytes: 4194304 is less than 8 times"), "{said}");
+        assert!(said.contains("max_message_bytes (16777216)"), "{said}");
+        assert!(said.contains("use 134217728 at least"), "{said}");
+        load("[limits]\nmax_message_bytes = 16777216\nqueue_bytes = 134217728\n").unwrap();
+        let flags = Flags { queue_bytes: Some(1_048_575), ..Flags::default() };
+        let said = Config::load(None, flags).unwrap_err().to_string();
+        assert!(said.starts_with("command line: queue_bytes: 1048575"), "{said}");
+        let flags = Flags { queue_bytes: Some(1_048_576), ..Flags::default() };
+        assert!(Config::load(None, flags).is_ok());
+    }
+
+    #[test]
+    fn what_one_peer_may_fill_is_no_more_than_all_may() {
+        let said = load("[limits]\nqueue_bytes_in_all = 4194303\n").unwrap_err();
+        assert!(said.starts_with("x.toml:2: queue_bytes_in_all: 4194303 is less than"), "{said}");
+        assert!(said.contains("queue_bytes (4194304)"), "{said}");
+        load("[limits]\nqueue_bytes_in_all = 4194304\n").unwrap();
+        // All that is wrong is told at once.
+        let said = load("[limits]\nqueue_bytes = 268435457\nping_interval_s = 60\n").unwrap_err();
+        let lines: Vec<_> = said.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+        assert_eq!(lines, ["silence_timeout_s:", "queue_bytes_in_all:"]);
+    }
+
+    /// Both are told in `--help`, and in the reference file, which equals the defaults.
+    #[test]
+    fn flags_have_the_ranges_and_the_defaults_of_the_file() {
+        let reference = include_str!("../../config/signaling.toml");
+        let command = <Flags as clap::Args>::augment_args(clap::Command::new("x"));
+        let takes_one = |arg: &&clap::Arg| {
+            let names = arg.get_value_names().unwrap_or_default();
+            names.iter().any(|name| ["COUNT", "BYTES", "SECONDS"].contains(&name.as_str()))
+        };
+        let flags: Vec<_> = command.get_arguments().filter(takes_one).collect();
+        assert!(flags.len() >= 9, "{}", flags.len());
+        for flag in flags {
+            let long = flag.get_long().unwrap();
+            let key = long.replace('-', "_");
+            let help = flag.get_help().unwrap().to_string();
+            let value = |line: &str| {
+                let (name, value) = line.split_once(" = ")?;
+                (name == key).then(|| value.to_owned())
+            };
+            let default = reference.lines().find_map(value).unwrap();
+            assert!(help.contains(&format!("[default: {default}]")), "{help}");
+
+            let said = load(&format!("[limits]\n{key} = -1\n")).unwrap_err();
+            let range = said.split("a whole number from ").nth(1).unwrap();
+            let (min, max) = range.split_once(" is wanted").unwrap().0.split_once(" to ").unwrap();
+            let [min, max]: [i64; 2] = [min, max].map(|edge| edge.parse().unwrap());
+            for (number, is_taken) in [(min - 1, false), (min, true), (max, true), (max + 1, false)]
+            {
+                let words = ["x".to_owned(), format!("--{long}={number}")];
+                let taken = command.clone().try_get_matches_from(words).is_ok();
+                assert_eq!(taken, is_taken, "{long} {number}");
+            }
+        }
     }
 
     #[test]

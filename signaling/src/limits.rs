@@ -13,7 +13,7 @@ mod settings;
 
 pub use bucket::{Bucket, Rate};
 pub use settings::LimitSettings;
-pub(crate) use settings::REFUSAL_COST;
+pub(crate) use settings::{CONSUMER_SHARES, Contradiction, REFUSAL_COST};
 
 /// Counts connections. Clones count together.
 #[derive(Debug, Clone)]

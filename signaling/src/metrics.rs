@@ -255,14 +255,4 @@ mod tests {
         }
         assert!(page.ends_with("# EOF\n"));
     }
-
-    #[test]
-    fn each_has_its_own_number() {
-        for (index, kind) in Kind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, index, "{kind:?}");
-        }
-        for (index, why) in Ended::ALL.into_iter().enumerate() {
-            assert_eq!(why as usize, index, "{why:?}");
-        }
-    }
 }

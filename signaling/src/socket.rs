@@ -83,8 +83,9 @@ struct Seat {
     queue: mpsc::Receiver<Waiting>,
     answers: mpsc::Sender<Waiting>,
     end: oneshot::Receiver<Ended>,
-    /// Whose last copy says that nobody is connected any more.
-    _open: Option<mpsc::Sender<()>>,
+    /// Whose last copy says that nobody is connected any more. None: the broker stopped before the
+    /// peer came, and knows nothing of it.
+    open: Option<mpsc::Sender<()>>,
 }
 
 /// What became of a request.
@@ -143,9 +144,11 @@ impl Hub {
         &self.limits
     }
 
-    /// What is counted.
-    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+    /// The page of what is counted.
+    pub(crate) fn figures(&self) -> String {
+        let population = self.lock().broker.population();
+        self.metrics.populated(population);
+        self.metrics.render()
     }
 
     /// Counts a handshake or an HTTP request that was refused, and logs it, unless there are so many
@@ -163,12 +166,7 @@ impl Hub {
     /// Ends every session and every connection, and takes no new ones.
     pub(crate) fn close(&self) {
         let notes = self.lock().close();
-        let nobody = Who {
-            peer_id: PeerId(String::new()),
-            grant: Grant::open(),
-            address: IpAddr::from([0, 0, 0, 0]),
-        };
-        notes.iter().for_each(|note| audit::noted(&nobody, note));
+        notes.iter().for_each(|note| audit::noted(None, note));
     }
 
     /// STUN and TURN servers for a peer.
@@ -184,17 +182,19 @@ impl Hub {
         let who = Who { peer_id, grant, address };
         let servers = self.servers_for(&who.peer_id);
         let open = self.lock().join(&who, outbox, servers);
-        if open.is_some() {
-            audit::joined(&who);
+        match open {
+            Some(_) => audit::joined(&who),
+            None => self.turn_away(address, ErrorCode::ShuttingDown),
         }
-        Seat { who, queue, answers, end, _open: open }
+        Seat { who, queue, answers, end, open }
     }
 
+    /// A peer that had joined is gone.
     fn leave(&self, who: &Who, why: Ended) {
-        let notes = self.lock().leave(&who.peer_id);
+        let notes = self.lock().leave(&who.peer_id, why);
         self.metrics.ended(why);
         audit::left(who, why);
-        notes.iter().for_each(|note| audit::noted(who, note));
+        notes.iter().for_each(|note| audit::noted(Some(who), note));
     }
 
     /// Handles the text of a frame that came at this time.
@@ -243,7 +243,7 @@ impl Hub {
             self.metrics.refused(code);
             audit::refused(who, code);
         }
-        notes.iter().for_each(|note| audit::noted(who, note));
+        notes.iter().for_each(|note| audit::noted(Some(who), note));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -35,7 +35,7 @@ let everUp = false;
 let problemUntilMs = 0;
 let outage = false;
 
-const roster = new Roster();
+const roster = new Roster(() => settings.robot);
 const grid = new Grid(openMenu);
 const panel = new TelemetryPanel();
 const list = new RobotList(choose);

@@ -57,7 +57,6 @@
 /** The labels of the data channels. */
 export const CHANNEL = "telemetry";
 export const CONTROL_CHANNEL = "control";
-export const MAX_ROBOTS = 200;
 export const MAX_CAMERAS = 64;
 
 const MAX_NAME_LEN = 64;
@@ -65,7 +64,10 @@ const MAX_ID_LEN = 256;
 const MAX_TEXT_LEN = 500;
 /** 24 KiB of a snapshot in base64. */
 const MAX_PART_LEN = 32 * 1024;
-const MAX_BROKER_TEXT_LEN = 1 << 20;
+/** What a broker says at most: no list is longer. */
+const MAX_BROKER_TEXT_LEN = 8 << 20;
+/** As many as a broker has connections, unless it is told otherwise. */
+const MAX_PRODUCERS = 20_000;
 const MAX_ROBOT_TEXT_LEN = 64 * 1024;
 
 /**
@@ -84,7 +86,7 @@ export function parseBrokerMessage(data) {
     case "list":
       return {
         type: "list",
-        producers: list(message.producers, MAX_ROBOTS)
+        producers: list(message.producers, MAX_PRODUCERS)
           .map((peer) => producer(id(peer.id), peer.meta))
           .filter((peer) => peer.id !== ""),
       };

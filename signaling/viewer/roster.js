@@ -2,14 +2,21 @@
 // Which robots there are. A robot is known by its name, which outlives its connections; one that
 // left stays in the list as off-line. Pure: told what the broker says, asked what to show.
 
-import { MAX_CAMERAS, MAX_ROBOTS } from "./protocol.js";
+import { MAX_CAMERAS } from "./protocol.js";
+
+/** So many are shown to choose from; the chosen one is always among them. */
+const MAX_ROBOTS = 2_000;
 
 /** @typedef {import("./protocol.js").Producer} Producer */
 /** @typedef {import("./protocol.js").CameraMeta} CameraMeta */
 /** @typedef {{name: string, peerId: string | null, cameras: CameraMeta[]}} Robot Off-line: no peer id. */
 
 export class Roster {
-  constructor() {
+  #chosen;
+
+  /** @param {() => string} chosen the name of the robot that is watched */
+  constructor(chosen) {
+    this.#chosen = chosen;
     /** @type {Map<string, Producer>} by peer id, the latest last */
     this.peers = new Map();
     /** @type {Map<string, CameraMeta[]>} the cameras of every robot seen, by its name, the latest last */
@@ -28,6 +35,7 @@ export class Roster {
   /** @param {Producer} producer */
   joined(producer) {
     this.peers.delete(producer.id);
+    if (this.peers.size === MAX_ROBOTS) this.#makeRoom(producer.name);
     if (this.peers.size === MAX_ROBOTS) return;
     this.peers.set(producer.id, producer);
     this.seen.delete(producer.name);
@@ -42,7 +50,10 @@ export class Roster {
 
   /** @returns {Robot[]} sorted by name */
   robots() {
-    return [...this.seen.keys()].sort().map((name) => this.robot(name));
+    /** @type {Map<string, string>} */
+    const online = new Map();
+    for (const { id, name } of this.peers.values()) online.set(name, id);
+    return [...this.seen.keys()].sort().map((name) => this.#robot(name, online.get(name) ?? null));
   }
 
   /**
@@ -52,15 +63,41 @@ export class Roster {
   robot(name) {
     // Of several connections with one name the latest is the robot; the others are its past.
     const peer = [...this.peers.values()].filter((peer) => peer.name === name).pop();
-    return { name, peerId: peer?.id ?? null, cameras: this.seen.get(name) ?? [] };
+    return this.#robot(name, peer?.id ?? null);
+  }
+
+  /**
+   * @param {string} name
+   * @param {string | null} peerId
+   * @returns {Robot}
+   */
+  #robot(name, peerId) {
+    return { name, peerId, cameras: this.seen.get(name) ?? [] };
+  }
+
+  /**
+   * There are too many: one that nobody watches is not listed any more. Called off-line it would be
+   * something false.
+   * @param {string} name of the one that comes
+   */
+  #makeRoom(name) {
+    if (name !== this.#chosen()) {
+      if (this.robot(name).peerId === null) this.seen.delete(name);
+      return;
+    }
+    const peers = [...this.peers.values()];
+    const other = peers.find((peer) => peer.name !== name) ?? peers[0];
+    this.peers.delete(other.id);
+    if (this.robot(other.name).peerId === null) this.seen.delete(other.name);
   }
 
   /** Keeps the list bounded: the robots longest off-line go first. */
   #forget() {
-    const online = new Set([...this.peers.values()].map((peer) => peer.name));
+    if (this.seen.size <= MAX_ROBOTS) return;
+    const kept = new Set([...this.peers.values()].map((peer) => peer.name)).add(this.#chosen());
     for (const name of this.seen.keys()) {
       if (this.seen.size <= MAX_ROBOTS) return;
-      if (!online.has(name)) this.seen.delete(name);
+      if (!kept.has(name)) this.seen.delete(name);
     }
   }
 }

@@ -6,8 +6,8 @@ use rovercast_peer::link::LinkEvent;
 use rovercast_peer::start::now;
 use rovercast_protocol::ids::{PeerId, SessionId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, EndReason, ErrorCode, PeerBody, PeerInfo, PeerMessage, PeerRequest, PeerRole,
-    Sdp,
+    BrokerMessage, EndReason, ErrorCode, Meta, PeerBody, PeerInfo, PeerMessage, PeerRequest,
+    PeerRole, Sdp,
 };
 use tokio::task::spawn_blocking;
 
@@ -112,13 +112,14 @@ impl App {
         }
     }
 
-    fn is_robot(&self, peer: &PeerId, meta: Option<&serde_json::Value>) -> bool {
+    fn is_robot(&self, peer: &PeerId, meta: Option<&Meta>) -> bool {
         robot_id(peer, meta).as_ref() == Some(&self.settings.robot)
     }
 
     /// Tells the window which cameras there are.
-    fn introduce(&self, meta: Option<&serde_json::Value>) {
-        let faces = Face::of_robot(meta, &self.settings.cameras);
+    fn introduce(&self, meta: Option<&Meta>) {
+        let meta = meta.and_then(Meta::read);
+        let faces = Face::of_robot(meta.as_ref(), &self.settings.cameras);
         if let Some(wall) = self.settings.output.wall().filter(|_| !faces.is_empty()) {
             wall.cameras(faces);
         }

@@ -1,6 +1,6 @@
 //! A broker with keys and a certificate of its own, as robots, desktops and browsers meet it.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use rovercast_e2e::browser::{Browser, Page};
 use rovercast_e2e::lab::{Folder, Program, gstreamer, program, robot_config};
 use rovercast_peer::start::now_us;
@@ -107,7 +107,7 @@ fn robot_and_desktop_know_the_broker_by_its_fingerprint_and_bring_tokens() -> Ou
 async fn a_link_opens_the_viewer_until_its_token_expires() -> Outcome {
     gstreamer();
     let broker = Guarded::start("access-page", "")?;
-    let _robot = broker.robot("")?;
+    let mut robot = broker.robot("")?;
     let browser = Browser::start("access").await?;
     let link = broker.mint("view:r", "20s", &["--link", &broker.url])?;
     ensure!(link.starts_with(&broker.url) && link.contains("#token="), "{link}");
@@ -123,7 +123,25 @@ async fn a_link_opens_the_viewer_until_its_token_expires() -> Outcome {
 
     let told = |page: &Page| page.banner.contains("expired") || page.problem.contains("expired");
     browser.until("that the link has expired", told).await?;
-    // Pictures that are under way go on.
-    browser.picture_after("c", now_us().unsigned_abs()).await.context("pictures")?;
+    // What the token showed is not sent any more.
+    robot.wait_for_text("session ended")?;
+    Ok(())
+}
+
+/// What the old token allowed ends with it; the new one is used at once.
+#[test]
+fn a_receiver_whose_token_was_renewed_in_time_sees_on() -> Outcome {
+    let broker = Guarded::start("access-renewed", "")?;
+    let mut robot = broker.robot("")?;
+    robot.wait_for_text("registered with the broker")?;
+    let token = broker.folder.write("viewer-token", &broker.mint("view:r", "12s", &[])?)?;
+    let url = broker.websocket();
+    let arguments = ["--url", &url, "--robot", "r", "--sink", "null", "--token-file", &token];
+    let mut receiver = Program::start("rovercast-receiver", &arguments)?;
+    robot.wait_for_text("session connected")?;
+    broker.token_file("viewer-token", "view:r")?;
+    robot.wait_for_text("session ended")?;
+    robot.wait_for_text("session connected")?;
+    ensure!(receiver.output().contains("the token has expired"), "{}", receiver.output());
     Ok(())
 }

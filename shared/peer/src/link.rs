@@ -139,7 +139,8 @@ impl Run {
                 }
             };
             let retry = self.retry.failed(self.started.elapsed(), rand::random());
-            let retry = retry.max(refusal.least_wait().mul_f64(1.0 + rand::random::<f64>() / 2.0));
+            let retry =
+                retry.max(refusal.least_wait(was_up).mul_f64(1.0 + rand::random::<f64>() / 2.0));
             let news = telling.is_news(self.started.elapsed(), refusal.code, was_up);
             if news && events.send(LinkEvent::Down(refusal.reason)).await.is_err() {
                 return;
@@ -210,7 +211,7 @@ impl Run {
                         Some(Ok(_)) => continue,
                         Some(Err(error)) => return Err(broke(error)),
                     };
-                    let event = match serde_json::from_str(&text) {
+                    let event = match BrokerMessage::parse(&text) {
                         Ok(BrokerMessage::Welcome(welcome)) => {
                             *welcomed = true;
                             self.retry.up(self.started.elapsed(), took);

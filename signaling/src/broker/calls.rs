@@ -8,7 +8,8 @@ use rovercast_protocol::signaling::{
     SessionEnd, SessionRequest, SessionStart, SessionStarted,
 };
 
-use super::view::{self, shows};
+use super::described::Described;
+use super::view::shows;
 use super::{Broker, Command, Note, Outcome, Peer, Session, refusal, send};
 
 impl Session {
@@ -177,7 +178,8 @@ impl Broker {
         }
         let end = SessionEnd { session_id: session_id.clone(), reason: Some(reason) };
         let told = send(session.other(ended_by), BrokerMessage::EndSession(end));
-        vec![told, Command::Note(Note::SessionEnded(session, reason))]
+        let by = Some(ended_by.clone());
+        vec![told, Command::Note(Note::SessionEnded { session, by, reason })]
     }
 }
 
@@ -194,8 +196,9 @@ fn cameras(
     // Those that the robot does not name are not shown either: a program that knows no cameras
     // would send all that it has.
     let wanted: Option<BTreeSet<CameraId>> = wanted.map(BTreeSet::from_iter);
-    let cameras: Vec<CameraId> = (view::cameras(producer.profile.meta.as_ref()).iter())
-        .filter_map(|camera| view::id(camera)?.parse().ok())
+    let named = producer.profile.meta.as_ref().map(Described::cameras);
+    let cameras: Vec<CameraId> = (named.into_iter().flatten())
+        .filter_map(|camera| camera.parse().ok())
         .filter(|camera: &CameraId| grant.may_view_camera(robot, camera.as_str()))
         .filter(|camera| wanted.as_ref().is_none_or(|wanted| wanted.contains(camera)))
         .collect();

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use rovercast_protocol::ids::{PeerId, RobotId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, EndReason, ErrorCode, ErrorMessage, PeerRole, PeerStatus,
+    BrokerMessage, EndReason, ErrorCode, ErrorMessage, Meta, PeerRole, PeerStatus,
 };
-use serde_json::Value;
 
+use super::described::Described;
 use super::view::{Cut, shows};
 use super::{Broker, Command, Note, Outcome, Profile, refusal, send};
 use crate::access::Grant;
@@ -20,14 +20,12 @@ impl Broker {
                            use a connection of its own for each";
             return Err(refusal(ErrorCode::ConflictingRoles, details));
         }
-        let (meta_bytes, limit) = (length(status.meta.as_ref()), self.max_meta_bytes);
-        if meta_bytes > limit {
-            let details = format!("meta has {meta_bytes} bytes: say it in {limit}");
-            return Err(refusal(ErrorCode::TooLarge, details));
-        }
+        // Of a peer without a role nobody hears.
+        let meta = status.meta.filter(|_| !roles.is_empty());
         let publishes = roles.contains(&PeerRole::Producer);
-        let robot = if publishes { robot(status.meta.as_ref()) } else { None };
-        let after = Profile { roles, robot, meta: status.meta };
+        let robot = if publishes { meta.as_ref().and_then(Meta::robot) } else { None };
+        let meta = meta.map(|meta| self.described(meta)).transpose()?;
+        let after = Profile { roles, robot, meta };
         let Some(peer) = self.peers.get(from) else {
             return Ok(Vec::new());
         };
@@ -65,6 +63,19 @@ impl Broker {
         Ok(commands)
     }
 
+    /// What a peer says of itself, if it can be kept.
+    fn described(&self, meta: Meta) -> Result<Described, ErrorMessage> {
+        let (meta_bytes, limit) = (meta.text().len(), self.max_meta_bytes);
+        if meta_bytes > limit {
+            let details = format!("meta has {meta_bytes} bytes: say it in {limit}");
+            return Err(refusal(ErrorCode::TooLarge, details));
+        }
+        Described::new(meta).ok_or_else(|| {
+            let details = "meta has `name` or `cameras` twice: leave one out";
+            refusal(ErrorCode::Malformed, details)
+        })
+    }
+
     /// Tells those listeners who may see the peer, before the change or after it.
     pub(super) fn announce(
         &self,
@@ -81,7 +92,8 @@ impl Broker {
             // Nobody waits for news of listeners, but itself: telling all of them of each other
             // would cost the square of their number.
             let itself = after.is(PeerRole::Listener) && before != after;
-            let told = itself.then(|| send(about, status(&after.roles, after.meta.clone())));
+            let meta = || Cut::Whole.apply(after.meta.as_ref());
+            let told = itself.then(|| send(about, status(&after.roles, meta())));
             return told.into_iter().collect();
         }
         let mut told: BTreeMap<Cut, Vec<PeerId>> = BTreeMap::new();
@@ -100,7 +112,7 @@ impl Broker {
         }
         let message = |cut: &Cut| {
             let roles = if *cut == Cut::Gone { &[][..] } else { &after.roles };
-            status(roles, cut.apply(&after.meta))
+            status(roles, cut.apply(after.meta.as_ref()))
         };
         let send = |(cut, to)| Command::Send { to, message: message(&cut) };
         told.into_iter().map(send).collect()
@@ -158,17 +170,6 @@ impl Broker {
 fn distinct(roles: &[PeerRole]) -> Vec<PeerRole> {
     let all = [PeerRole::Producer, PeerRole::Listener, PeerRole::Consumer];
     all.into_iter().filter(|role| roles.contains(role)).collect()
-}
-
-/// The robot of which a producer speaks. Other programs call themselves as they like: what is no
-/// robot's name is none.
-fn robot(meta: Option<&Value>) -> Option<RobotId> {
-    meta?.get("name")?.as_str()?.parse().ok()
-}
-
-/// Of its JSON, in bytes.
-fn length(meta: Option<&Value>) -> usize {
-    meta.map_or(0, |meta| meta.to_string().len())
 }
 
 fn may_not_publish(robot: Option<&RobotId>) -> ErrorMessage {

@@ -1,14 +1,15 @@
 //! The rules one by one, each test proving that nothing else came out.
 
 use rovercast_protocol::signaling::{
-    Candidate, IceServer, PeerBody, PeerMessage, PeerRole::*, PeerStatus, Sdp, SessionRequest,
-    SessionStart, SessionStarted,
+    Candidate, IceServer, Meta, PeerBody, PeerMessage, PeerRole::*, PeerStatus, Sdp,
+    SessionRequest, SessionStart, SessionStarted,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
 mod access;
+mod meta;
 mod random;
 mod robots;
 
@@ -61,23 +62,6 @@ fn producers_are_listed_in_the_order_in_which_they_came() {
     let listed = ["z", "a", "m"].map(|robot| PeerInfo { id: peer(robot), meta: None });
     let list = BrokerMessage::List { producers: listed.to_vec() };
     room.assert_commands("ear", PeerRequest::List, &[to("ear", list)]);
-}
-
-#[test]
-fn a_changed_meta_is_announced_and_listed() {
-    let mut room = Room::with(&["ear", "robot"]);
-    room.ask("ear", roles(&[Listener]));
-    let meta = Some(json!({"name": "rover", "added": [1, null]}));
-    let forged = Some(peer("ear"));
-    let mine = PeerStatus { peer_id: forged, roles: vec![Producer], meta: meta.clone() };
-    let told = PeerStatus { peer_id: Some(peer("robot")), ..mine.clone() };
-    let announced = to("ear", BrokerMessage::PeerStatusChanged(told));
-    room.assert_commands("robot", PeerRequest::SetPeerStatus(mine), &[announced]);
-    let producers = vec![PeerInfo { id: peer("robot"), meta }];
-    room.assert_commands("ear", PeerRequest::List, &[to("ear", BrokerMessage::List { producers })]);
-    let consumers = vec![];
-    let none = to("ear", BrokerMessage::ListConsumers { consumers });
-    room.assert_commands("ear", PeerRequest::ListConsumers, &[none]);
 }
 
 #[test]
@@ -193,6 +177,28 @@ fn a_peer_that_leaves_ends_its_sessions() {
     assert_eq!(room.leave("robot"), []);
 }
 
+/// Its pictures stop; those of others, who watch it, are theirs still.
+#[test]
+fn a_peer_whose_token_expires_watches_nothing_any_more() {
+    let mut room = Room::with(&["ear", "viewer", "robot", "screen"]);
+    for (name, role) in [("ear", Listener), ("viewer", Producer), ("robot", Producer)] {
+        room.ask(name, roles(&[role]));
+    }
+    room.ask("viewer", call("robot"));
+    room.1 = 2;
+    room.ask("screen", call("viewer"));
+    let gone = words(room.0.expire(&peer("viewer")));
+    let told = [
+        ended("viewer", "s1", EndReason::Ended),
+        ended("robot", "s1", EndReason::Ended),
+        ended("screen", "s2", EndReason::PeerLeft),
+        to("ear", status("viewer", &[])),
+    ];
+    assert_eq!(gone, told);
+    assert_eq!(room.0.expire(&peer("viewer")), []);
+    assert_eq!(room.0.population().sessions, 0);
+}
+
 #[test]
 fn a_producer_that_leaves_ends_sessions_before_it_is_announced() {
     let mut room = Room::in_session();
@@ -220,21 +226,6 @@ fn the_unconnected_are_not_heard() {
         room.assert_commands("ghost", request, &[]);
     }
     assert!(room.is_empty());
-}
-
-#[test]
-fn what_a_peer_says_of_itself_is_short() {
-    let mut room = Room::with(&["robot"]);
-    let meta = |bytes: usize| {
-        let meta = Some("x".repeat(bytes).into());
-        PeerRequest::SetPeerStatus(PeerStatus {
-            peer_id: None,
-            roles: vec![PeerRole::Producer],
-            meta,
-        })
-    };
-    room.assert_refused("robot", meta(40_000), ErrorCode::TooLarge, None);
-    room.assert_commands("robot", meta(30_000), &[]);
 }
 
 #[test]
@@ -305,7 +296,8 @@ fn what_happens_is_noted() {
     assert_eq!(handle(&mut room, "viewer", call("robot")), [Note::SessionStarted(started.clone())]);
     assert_eq!(handle(&mut room, "viewer", ice("s1")), []);
     let gone = notes(room.0.disconnect(&peer("viewer")));
-    assert_eq!(gone, [Note::SessionEnded(started, EndReason::PeerLeft)]);
+    let (by, reason) = (Some(peer("viewer")), EndReason::PeerLeft);
+    assert_eq!(gone, [Note::SessionEnded { session: started, by, reason }]);
 }
 
 /// A broker, and the number of the session that the next request may start.
@@ -405,9 +397,14 @@ fn robot(name: &str) -> RobotId {
 }
 
 /// What a robot says of itself.
-fn meta(name: &str, cameras: &[&str]) -> Option<Value> {
+fn meta(name: &str, cameras: &[&str]) -> Option<Meta> {
     let cameras: Vec<_> = cameras.iter().map(|id| json!({"id": id})).collect();
-    Some(json!({"name": name, "kind": "robot", "cameras": cameras}))
+    said(json!({"name": name, "kind": "robot", "cameras": cameras}))
+}
+
+/// The same, of anybody.
+fn said(meta: Value) -> Option<Meta> {
+    Some(Meta::of(&meta).unwrap())
 }
 
 fn publish(name: &str, cameras: &[&str]) -> PeerRequest {

@@ -1,9 +1,10 @@
 //! Who sees whom, and how much of it.
 
 use rovercast_protocol::ids::PeerId;
-use rovercast_protocol::signaling::{PeerInfo, PeerRole};
-use serde_json::Value;
+use rovercast_protocol::signaling::{Meta, PeerInfo, PeerRole};
+use serde::Serialize;
 
+use super::described::Described;
 use super::{Peer, Profile};
 use crate::access::Grant;
 
@@ -22,7 +23,7 @@ pub(super) fn shows(viewer: &Peer, profile: &Profile, grant: &Grant) -> bool {
 pub(super) enum Cut {
     /// All of it.
     Whole,
-    /// Of its cameras, those that are true.
+    /// Of its cameras that have an id, those that are true.
     Cameras(Vec<bool>),
     /// Nothing: the peer can not be seen any more.
     Gone,
@@ -35,42 +36,54 @@ impl Cut {
         if !profile.is(PeerRole::Producer) || grant.views_all_cameras(robot) {
             return Self::Whole;
         }
-        let may_view = |camera| id(camera).is_some_and(|id| grant.may_view_camera(robot, id));
-        Self::Cameras(cameras(profile.meta.as_ref()).iter().map(may_view).collect())
+        let cameras = profile.meta.as_ref().map(Described::cameras).into_iter().flatten();
+        Self::Cameras(cameras.map(|id| grant.may_view_camera(robot, id)).collect())
     }
 
     /// The `meta` as far as it is shown.
-    pub(super) fn apply(&self, meta: &Option<Value>) -> Option<Value> {
-        let mut meta = match self {
-            Self::Whole | Self::Cameras(_) => meta.clone()?,
-            Self::Gone => return None,
-        };
-        if let (Self::Cameras(shown), Some(fields)) = (self, meta.as_object_mut()) {
-            match fields.get_mut("cameras") {
-                Some(Value::Array(cameras)) => {
-                    let mut shown = shown.iter();
-                    cameras.retain(|_| shown.next() == Some(&true));
-                }
-                // Whatever it is, it is not known to be harmless.
-                _ => drop(fields.remove("cameras")),
-            }
+    pub(super) fn apply(&self, meta: Option<&Described>) -> Option<Meta> {
+        match self {
+            Self::Whole => meta.map(Described::whole).cloned(),
+            Self::Cameras(shown) => meta?.with_cameras(shown),
+            Self::Gone => None,
         }
-        Some(meta)
     }
 }
 
 /// A peer in a list.
 pub(super) fn info(id: &PeerId, profile: &Profile, grant: &Grant) -> PeerInfo {
-    PeerInfo { id: id.clone(), meta: Cut::of(profile, grant).apply(&profile.meta) }
+    PeerInfo { id: id.clone(), meta: Cut::of(profile, grant).apply(profile.meta.as_ref()) }
 }
 
-/// The cameras that a `meta` names.
-pub(super) fn cameras(meta: Option<&Value>) -> &[Value] {
-    let cameras = meta.and_then(|meta| meta.get("cameras")).and_then(Value::as_array);
-    cameras.map_or(&[], Vec::as_slice)
+/// The same, with nothing but its name.
+pub(super) fn name(id: &PeerId, profile: &Profile) -> PeerInfo {
+    #[derive(Serialize)]
+    struct Named<'a> {
+        name: &'a str,
+    }
+    let meta = profile.robot().and_then(|name| Meta::of(&Named { name }).ok());
+    PeerInfo { id: id.clone(), meta }
 }
 
-/// The id of a camera in a `meta`.
-pub(super) fn id(camera: &Value) -> Option<&str> {
-    camera.get("id").and_then(Value::as_str)
+/// A list, if it has no more bytes than this in a message.
+pub(super) fn within(
+    max_bytes: usize,
+    infos: impl Iterator<Item = PeerInfo>,
+) -> Option<Vec<PeerInfo>> {
+    let (mut bytes, mut list) = (AROUND_LIST, Vec::new());
+    for info in infos {
+        let meta_bytes = info.meta.as_ref().map_or("null".len(), |meta| meta.text().len());
+        bytes += info.id.0.len() + meta_bytes + AROUND_INFO;
+        if bytes > max_bytes {
+            return None;
+        }
+        list.push(info);
+    }
+    Some(list)
 }
+
+/// What a message is around its list.
+const AROUND_LIST: usize = r#"{"type":"listConsumers","consumers":[]}"#.len();
+
+/// And around the id and the `meta` of each in it; ids of peers have nothing to be escaped.
+const AROUND_INFO: usize = r#"{"id":"","meta":},"#.len();

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rovercast_protocol::settings::Problem;
-
 use super::bucket::Rate;
 use crate::config::{seconds, within};
 
@@ -20,7 +18,7 @@ pub struct LimitSettings {
     /// How long a client may take for its handshakes and for the head of a request: 1 s to 60 s.
     #[serde(rename = "handshake_timeout_s", deserialize_with = "seconds::<1, 60, _>")]
     pub handshake_timeout: Duration,
-    /// The largest frame accepted, in bytes: 1024 to 16777216.
+    /// The largest frame accepted, in bytes: 1024 to 16777216, and an eighth of `queue_bytes` at most.
     #[serde(deserialize_with = "within::<1_024, 16_777_216, _>")]
     pub max_message_bytes: u32,
     /// The largest `meta` of a peer, in bytes of JSON: 256 to 1048576.
@@ -48,7 +46,7 @@ pub struct LimitSettings {
     #[serde(deserialize_with = "within::<65_536, 1_073_741_824, _>")]
     pub queue_bytes: u32,
     /// How many bytes may wait for all peers together before slow ones are dropped: 1048576 to
-    /// 4294967295.
+    /// 4294967295, and no less than `queue_bytes`.
     #[serde(deserialize_with = "within::<1_048_576, 4_294_967_295, _>")]
     pub queue_bytes_in_all: u32,
     /// How often every peer is pinged: 1 s to 3600 s.
@@ -83,18 +81,36 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
-    /// What contradicts itself: `None` when nothing does.
-    pub(crate) fn problem(&self) -> Option<Problem> {
-        let (silence, ping) = (self.silence_timeout, self.ping_interval);
-        (silence <= ping).then(|| {
+    /// What contradicts itself.
+    pub(crate) fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found = Vec::new();
+        let (silence, ping) = (self.silence_timeout.as_secs(), self.ping_interval.as_secs());
+        if silence <= ping {
             let remedy = format!(
-                "{} is not longer than ping_interval_s ({}), so every peer would be dropped before \
-                 it can answer a ping: use three times ping_interval_s",
-                silence.as_secs(),
-                ping.as_secs(),
+                "{silence} is not longer than ping_interval_s ({ping}), so every peer would be \
+                 dropped before it can answer a ping: use three times ping_interval_s"
             );
-            Problem::value("silence_timeout_s", remedy)
-        })
+            found.push(Contradiction { keys: ["silence_timeout_s", "ping_interval_s"], remedy });
+        }
+        let (queue, message) = (self.queue_bytes, self.max_message_bytes);
+        let least = u64::from(message) * CONSUMER_SHARES as u64;
+        if u64::from(queue) < least {
+            let remedy = format!(
+                "{queue} is less than {CONSUMER_SHARES} times max_message_bytes ({message}), so a \
+                 viewer would be dropped for one long message to a robot: use {least} at least, or \
+                 lower max_message_bytes"
+            );
+            found.push(Contradiction { keys: ["queue_bytes", "max_message_bytes"], remedy });
+        }
+        let in_all = self.queue_bytes_in_all;
+        if in_all < queue {
+            let remedy = format!(
+                "{in_all} is less than queue_bytes ({queue}), which one peer alone may fill: use \
+                 {queue} at least, or lower queue_bytes"
+            );
+            found.push(Contradiction { keys: ["queue_bytes_in_all", "queue_bytes"], remedy });
+        }
+        found
     }
 
     /// What a peer may say.
@@ -108,6 +124,19 @@ impl LimitSettings {
         Rate { per_s: per_minute, burst: per_minute.saturating_mul(REFUSAL_COST) }
     }
 }
+
+/// Two settings that do not go together.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Contradiction {
+    /// The one to change first, and the other.
+    pub(crate) keys: [&'static str; 2],
+    /// What is wrong, and what would be right.
+    pub(crate) remedy: String,
+}
+
+/// Of what may wait for a producer, each of its consumers may take one part in so many: a viewer
+/// that floods a robot loses its own connection before the robot loses that of all.
+pub(crate) const CONSUMER_SHARES: usize = 8;
 
 /// What one refusal takes of [`LimitSettings::refusals`].
 pub(crate) const REFUSAL_COST: u32 = 60;

@@ -2,78 +2,91 @@
 
 use rovercast_protocol::signaling::{BrokerMessage, PeerRequest};
 
-/// What a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `welcome`
-    Welcome,
-    /// `setPeerStatus`
-    SetPeerStatus,
-    /// `peerStatusChanged`
-    PeerStatusChanged,
-    /// `list`
-    List,
-    /// `listConsumers`
-    ListConsumers,
-    /// `startSession`
-    StartSession,
-    /// `sessionStarted`
-    SessionStarted,
-    /// `peer`
-    Peer,
-    /// `endSession`
-    EndSession,
-    /// `getIceServers`
-    GetIceServers,
-    /// `iceServers`
-    IceServers,
-    /// `error`
-    Error,
-    /// Nothing that is understood.
-    Invalid,
+/// An enum of such values, each listed once.
+macro_rules! labels {
+    (
+        $(#[$doc:meta])* $type:ident, $(#[$name_doc:meta])* name;
+        $($(#[$value_doc:meta])* $value:ident = $name:literal,)+
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $type {
+            $($(#[$value_doc])* $value,)+
+        }
+
+        impl $type {
+            /// All of them, in the order of their numbers.
+            pub(super) const ALL: &[Self] = &[$(Self::$value),+];
+
+            $(#[$name_doc])*
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$value => $name,)+
+                }
+            }
+        }
+    };
 }
 
-/// Why a connection of a peer is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+labels! {
+    /// What a message is.
+    Kind,
+    /// Its `type` on the wire.
+    name;
+    /// `welcome`
+    Welcome = "welcome",
+    /// `setPeerStatus`
+    SetPeerStatus = "setPeerStatus",
+    /// `peerStatusChanged`
+    PeerStatusChanged = "peerStatusChanged",
+    /// `list`
+    List = "list",
+    /// `listConsumers`
+    ListConsumers = "listConsumers",
+    /// `startSession`
+    StartSession = "startSession",
+    /// `sessionStarted`
+    SessionStarted = "sessionStarted",
+    /// `peer`
+    Peer = "peer",
+    /// `endSession`
+    EndSession = "endSession",
+    /// `getIceServers`
+    GetIceServers = "getIceServers",
+    /// `iceServers`
+    IceServers = "iceServers",
+    /// `error`
+    Error = "error",
+    /// Nothing that is understood.
+    Invalid = "invalid",
+}
+
+labels! {
+    /// Why a connection of a peer is over.
+    Ended,
+    /// In a figure and in the log.
+    name;
     /// The peer closed it, or it broke.
-    Left,
+    Left = "left",
     /// Nothing was heard for too long.
-    Silent,
+    Silent = "silent",
     /// The peer did not read, and its queue was full.
-    TooSlow,
+    TooSlow = "too-slow",
     /// The peer flooded a robot.
-    TooFast,
+    TooFast = "too-fast",
     /// A frame was too large.
-    TooLarge,
+    TooLarge = "too-large",
     /// The peer was refused too often.
-    RateLimited,
+    RateLimited = "rate-limited",
     /// The token has expired.
-    TokenExpired,
+    TokenExpired = "token-expired",
     /// A newer connection publishes the same robot.
-    Replaced,
+    Replaced = "replaced",
     /// The broker stops.
-    ShuttingDown,
+    ShuttingDown = "shutting-down",
 }
 
 impl Kind {
-    /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 13] = [
-        Self::Welcome,
-        Self::SetPeerStatus,
-        Self::PeerStatusChanged,
-        Self::List,
-        Self::ListConsumers,
-        Self::StartSession,
-        Self::SessionStarted,
-        Self::Peer,
-        Self::EndSession,
-        Self::GetIceServers,
-        Self::IceServers,
-        Self::Error,
-        Self::Invalid,
-    ];
-
     /// What peers say.
     pub(super) const HEARD: [Self; 9] = [
         Self::SetPeerStatus,
@@ -100,25 +113,6 @@ impl Kind {
         Self::IceServers,
         Self::Error,
     ];
-
-    /// Its `type` on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Welcome => "welcome",
-            Self::SetPeerStatus => "setPeerStatus",
-            Self::PeerStatusChanged => "peerStatusChanged",
-            Self::List => "list",
-            Self::ListConsumers => "listConsumers",
-            Self::StartSession => "startSession",
-            Self::SessionStarted => "sessionStarted",
-            Self::Peer => "peer",
-            Self::EndSession => "endSession",
-            Self::GetIceServers => "getIceServers",
-            Self::IceServers => "iceServers",
-            Self::Error => "error",
-            Self::Invalid => "invalid",
-        }
-    }
 }
 
 impl From<&PeerRequest> for Kind {
@@ -149,36 +143,6 @@ impl From<&BrokerMessage> for Kind {
             BrokerMessage::ListConsumers { .. } => Self::ListConsumers,
             BrokerMessage::IceServers(_) => Self::IceServers,
             BrokerMessage::Error(_) => Self::Error,
-        }
-    }
-}
-
-impl Ended {
-    /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 9] = [
-        Self::Left,
-        Self::Silent,
-        Self::TooSlow,
-        Self::TooFast,
-        Self::TooLarge,
-        Self::RateLimited,
-        Self::TokenExpired,
-        Self::Replaced,
-        Self::ShuttingDown,
-    ];
-
-    /// In a figure and in the log.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::Silent => "silent",
-            Self::TooSlow => "too-slow",
-            Self::TooFast => "too-fast",
-            Self::TooLarge => "too-large",
-            Self::RateLimited => "rate-limited",
-            Self::TokenExpired => "token-expired",
-            Self::Replaced => "replaced",
-            Self::ShuttingDown => "shutting-down",
         }
     }
 }

@@ -67,6 +67,8 @@ impl Drop for Attached {
     fn drop(&mut self) {
         // It may have been ended without having heard of it.
         let ended = self.ended.or_else(|| self.seat.end.try_recv().ok());
-        self.hub.leave(&self.seat.who, ended.unwrap_or(Ended::Left));
+        if self.seat.open.is_some() {
+            self.hub.leave(&self.seat.who, ended.unwrap_or(Ended::Left));
+        }
     }
 }

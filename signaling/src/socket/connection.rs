@@ -33,14 +33,16 @@ impl Hub {
         let mut seat = self.join(grant, address);
         let (mut sink, mut stream) = socket.split();
         let heard = Heard::now();
-        let Seat { who, queue, answers, end, _open } = &mut seat;
+        let Seat { who, queue, answers, end, open } = &mut seat;
         let ended = tokio::select! {
             ended = self.read(who, answers, &heard, &mut stream) => ended,
             ended = self.write(queue, &mut sink) => ended,
             ended = self.watch(&who.grant, &heard) => ended,
             ended = end => ended.unwrap_or(Ended::Left),
         };
-        self.leave(who, ended);
+        if open.is_some() {
+            self.leave(who, ended);
+        }
         farewell(ended, &self.settings, queue, &mut sink, &mut stream).await;
     }
 

@@ -14,12 +14,8 @@ use super::{Robot, unix_s};
 use crate::access::Grant;
 use crate::audit::Who;
 use crate::broker::{Broker, Command, Note};
-use crate::limits::LimitSettings;
+use crate::limits::{CONSUMER_SHARES, LimitSettings};
 use crate::metrics::{Ended, Kind, Metrics};
-
-/// Of what may wait for a producer, each of its consumers may take one part in so many: a viewer
-/// that floods a robot loses its own connection before the robot loses that of all.
-const SHARES: usize = 8;
 
 /// What is said to others costs its author the part of one in so many of what an answer to itself does.
 const AUDIENCE: usize = 8;
@@ -148,10 +144,15 @@ impl State {
         Some(open)
     }
 
-    pub(super) fn leave(&mut self, peer_id: &PeerId) -> Vec<Note> {
+    pub(super) fn leave(&mut self, peer_id: &PeerId, why: Ended) -> Vec<Note> {
+        let commands = match why {
+            Ended::TokenExpired => self.broker.expire(peer_id),
+            _ => self.broker.disconnect(peer_id),
+        };
+        let (_, notes) = self.obey(commands, None);
+        // Only now: it may be told something itself.
         self.outboxes.remove(peer_id);
-        let commands = self.broker.disconnect(peer_id);
-        self.obey(commands, None).1
+        notes
     }
 
     /// Ends all sessions and connections, and takes no more of them.
@@ -182,7 +183,6 @@ impl State {
         frame: Option<Frame<'_>>,
     ) -> (usize, Vec<Note>) {
         let (mut cost_bytes, mut notes) = (0, Vec::new());
-        let relays_only = commands.iter().all(|command| matches!(command, Command::Relay { .. }));
         let mut commands = VecDeque::from(commands);
         while let Some(command) = commands.pop_front() {
             match command {
@@ -215,9 +215,6 @@ impl State {
                 Command::Note(note) => notes.push(note),
             }
         }
-        if !relays_only {
-            self.metrics.populated(self.broker.population());
-        }
         (cost_bytes, notes)
     }
 
@@ -235,7 +232,7 @@ impl State {
             Some((consumer, outbox)) => {
                 // A queue can be full of short messages, too.
                 let share = bytes.max(self.queue_bytes / self.queue_messages);
-                let limit = self.queue_bytes / SHARES;
+                let limit = self.queue_bytes / CONSUMER_SHARES;
                 let Some(count) = Count::within(limit, &outbox.under_way_bytes, share) else {
                     let consumer = consumer.clone();
                     return self.drop_peer(&consumer, Ended::TooFast);

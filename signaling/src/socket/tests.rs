@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rovercast_protocol::signaling::IceServer;
+use rovercast_protocol::signaling::{IceServer, Meta};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -89,7 +89,8 @@ async fn robots_are_told_as_far_as_the_grant_shows_them() {
     let [seen] = &robots("view:r1/rear")[..] else { panic!("not one") };
     assert_eq!(seen.info.id, *robot.peer_id());
     let cameras = json!([{"id": "rear"}]);
-    assert_eq!(seen.info.meta, Some(json!({"name": "r1", "cameras": cameras})));
+    let meta: Option<Value> = seen.info.meta.as_ref().and_then(Meta::read);
+    assert_eq!(meta, Some(json!({"name": "r1", "cameras": cameras})));
     assert!((before..=unix_s(SystemTime::now())).contains(&seen.since_unix_s), "{seen:?}");
     assert_eq!(robots("view:r2"), []);
 }
@@ -103,8 +104,9 @@ async fn a_token_that_expires_ends_the_peer() {
     hear_end(&mut viewer, "token-expired").await;
     assert!(unix_s(SystemTime::now()) >= soon);
     drop(viewer);
-    assert_eq!(hear_a(&mut robot, "endSession").await["sessionId"], session);
-    let page = hub.metrics().render();
+    let end = json!({"type": "endSession", "sessionId": session, "reason": "ended"});
+    assert_eq!(hear(&mut robot).await, end);
+    let page = hub.figures();
     assert!(page.contains("ended_total{reason=\"token-expired\"} 1\n"), "{page}");
 }
 
@@ -133,7 +135,29 @@ async fn a_broker_that_stops_tells_everybody_and_takes_nobody() {
         assert_eq!(hear(peer).await, end);
         hear_end(peer, "shutting-down").await;
     }
+    let ended = |hub: &Hub| hub.figures().contains("ended_total{reason=\"shutting-down\"} 2\n");
+    drop((robot, viewer));
+    assert!(ended(&hub), "{}", hub.figures());
+    // Who comes too late is refused: nobody that had not come has left.
     hear_end(&mut hub.attach(Grant::open(), HERE), "shutting-down").await;
+    assert!(ended(&hub), "{}", hub.figures());
+    assert!(hub.figures().contains("refusals_total{code=\"shutting-down\"} 1\n"));
+}
+
+#[tokio::test]
+async fn whoever_leaves_is_counted_no_more() {
+    let hub = hub(|_| {});
+    let peers = |number: usize| {
+        let page = hub.figures();
+        let line = format!("rovercast_signaling_peers {number}.0\n");
+        assert!(page.contains(&line), "{line} in\n{page}");
+    };
+    let (first, second) = (attach(&hub, Grant::open()).await, attach(&hub, Grant::open()).await);
+    peers(2);
+    drop(first);
+    peers(1);
+    drop(second);
+    peers(0);
 }
 
 #[tokio::test]
@@ -146,7 +170,7 @@ async fn what_waits_for_all_peers_is_bounded() {
         stuck.push(attach(&hub, Grant::open()).await);
     }
     let say = json!({"type": "endSession", "sessionId": "x".repeat(30_000)}).to_string();
-    let waiting = || hub.metrics().queued_bytes().load(std::sync::atomic::Ordering::Relaxed);
+    let waiting = || hub.metrics.queued_bytes().load(std::sync::atomic::Ordering::Relaxed);
     for _ in 0..10 {
         for peer in &stuck {
             peer.say(say.clone());
@@ -191,7 +215,7 @@ async fn a_viewer_that_calls_all_the_time_is_dropped_before_the_robot() {
 
 /// How many were too slow.
 fn dropped(hub: &Hub) -> usize {
-    let page = hub.metrics().render();
+    let page = hub.figures();
     let figure = |line: &str| {
         line.strip_prefix("rovercast_signaling_ended_total{reason=\"too-slow\"} ")?.parse().ok()
     };
@@ -278,6 +302,36 @@ async fn the_log_tells_who_did_what_and_no_secrets() {
     assert_eq!(last, ["\"leave\"", "\"session-end\"", "\"leave\""], "{log}");
     assert!(lines.iter().all(|line| line.contains(" audit: ")), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
+}
+
+/// A peer that does not read is dropped by what another one says.
+#[tokio::test]
+async fn the_log_blames_nobody_for_another() {
+    let log = Log::default();
+    let guard = tracing::subscriber::set_default(
+        tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish(),
+    );
+    let hub = hub(|config| config.limits.queue_bytes = 200_000);
+    let mut robot = robot(&hub, Grant::new("r1", u64::MAX, "publish:r1")).await;
+    let (slow, session) = call(&hub, &mut robot, Grant::new("v", u64::MAX, "view:r1")).await;
+    let ice = json!({"candidate": "x".repeat(50_000), "sdpMLineIndex": 0});
+    for _ in 0..5 {
+        robot.say(json!({"type": "peer", "sessionId": session, "ice": ice}).to_string());
+    }
+    assert_eq!(hear(&mut robot).await["reason"], "peerLeft");
+    let slow_id = slow.peer_id().to_string();
+    drop(slow);
+    hub.close();
+    drop(guard);
+    let log = log.text();
+    let line = |event: &str| {
+        let line = log.lines().rfind(|line| line.contains(event));
+        line.unwrap_or_else(|| panic!("no {event} in {log}"))
+    };
+    let ended = line("\"session-end\"");
+    assert!(ended.contains(&format!("by={slow_id} robot=r1")), "{ended}");
+    let left = line("\"leave\"");
+    assert!(left.contains("subject=v") && left.contains("too-slow"), "{left}");
 }
 
 /// What was logged.

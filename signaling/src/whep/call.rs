@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 use rovercast_protocol::ids::{CameraId, PeerId, RobotId, SessionId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, Candidate, ErrorCode, IceServer, PeerBody, PeerInfo, PeerRequest, Sdp,
+    BrokerMessage, Candidate, ErrorCode, IceServer, Meta, PeerBody, PeerInfo, PeerRequest, Sdp,
     SessionRequest,
 };
 
@@ -125,8 +125,7 @@ impl Call {
     }
 
     fn is_wanted(&self, peer: &PeerInfo) -> bool {
-        let name = peer.meta.as_ref().and_then(|meta| meta.get("name")?.as_str());
-        name == Some(self.wish.robot.as_str())
+        peer.meta.as_ref().and_then(Meta::robot).as_ref() == Some(&self.wish.robot)
     }
 
     fn request(&self, peer_id: PeerId) -> SessionRequest {
@@ -176,7 +175,7 @@ mod tests {
     }
 
     fn listed(id: &str, meta: serde_json::Value) -> PeerInfo {
-        PeerInfo { id: PeerId(id.to_owned()), meta: Some(meta) }
+        PeerInfo { id: PeerId(id.to_owned()), meta: Meta::of(&meta).ok() }
     }
 
     fn list(producers: Vec<PeerInfo>) -> BrokerMessage {

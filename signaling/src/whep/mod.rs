@@ -225,7 +225,7 @@ async fn step(peer: &mut Attached, call: &mut Call) -> Result<(), Refusal> {
         return Err(Refusal::of(ErrorCode::ShuttingDown, details));
     };
     // The broker's own words can be read; what a robot relayed is one of them, too.
-    let Ok(message) = serde_json::from_str::<BrokerMessage>(&text) else { return Ok(()) };
+    let Ok(message) = BrokerMessage::parse(&text) else { return Ok(()) };
     if let Some(request) = call.hear(message)? {
         say(peer, &request);
     }

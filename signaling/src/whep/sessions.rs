@@ -189,7 +189,7 @@ async fn keep(
 /// Whether this is the end of the session.
 fn ends(text: &str, session_id: &SessionId) -> bool {
     matches!(
-        serde_json::from_str(text),
+        BrokerMessage::parse(text),
         Ok(BrokerMessage::EndSession(SessionEnd { session_id: ended, .. })) if ended == *session_id
     )
 }

@@ -9,7 +9,7 @@ use crate::guarded::Guarded;
 
 #[tokio::test]
 async fn nonsense_is_refused_and_counted() {
-    let broker = Guarded::start("[limits]\nmax_message_bytes = 1048576");
+    let broker = Guarded::start("[limits]\nmax_message_bytes = 1048576\nqueue_bytes = 8388608");
     let mut bystanders = broker.bystanders().await;
     let deep = |open: &str, close: &str| {
         let [open, close] = [open, close].map(|part| part.repeat(50_000));

@@ -63,7 +63,12 @@ impl Guarded {
 
     /// A good token for this scope.
     pub(crate) fn token(&self, scope: &str) -> String {
-        mint(&self.folder.join("signaling.toml").display().to_string(), scope)
+        self.token_for(scope, "1h")
+    }
+
+    /// The same, good for so long.
+    pub(crate) fn token_for(&self, scope: &str, expires: &str) -> String {
+        mint(&self.folder.join("signaling.toml").display().to_string(), scope, expires)
     }
 
     /// What a peer with this token asks for a WebSocket with.
@@ -156,8 +161,11 @@ impl Bystanders {
 /// A token by another broker's key.
 pub(crate) fn foreign_token(scope: &str) -> String {
     let folder = folder();
-    let token =
-        mint(&write_config(&folder, "another secret, as long as that of the other", ""), scope);
+    let token = mint(
+        &write_config(&folder, "another secret, as long as that of the other", ""),
+        scope,
+        "1h",
+    );
     let _ = fs::remove_dir_all(&folder);
     token
 }
@@ -201,7 +209,7 @@ fn write_config(folder: &std::path::Path, secret: &str, settings: &str) -> Strin
 }
 
 /// As an operator makes tokens.
-fn mint(config: &str, scope: &str) -> String {
+fn mint(config: &str, scope: &str, expires: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_rovercast-signaling"))
         .args([
             "token",
@@ -212,7 +220,7 @@ fn mint(config: &str, scope: &str) -> String {
             "--scope",
             scope,
             "--expires",
-            "1h",
+            expires,
         ])
         .output()
         .unwrap();

@@ -16,7 +16,9 @@ const QUEUE_BYTES: usize = 262_144;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_that_stop_reading_are_dropped_and_counted() {
-    let settings = format!("[limits]\nqueue_bytes = {QUEUE_BYTES}\nmessages_per_s = 1000000");
+    let settings = format!(
+        "[limits]\nqueue_bytes = {QUEUE_BYTES}\nmax_message_bytes = 32768\nmessages_per_s = 1000000"
+    );
     let broker = Guarded::start(&settings);
     let mut bystanders = broker.bystanders().await;
     let mut feeding = JoinSet::new();
@@ -26,7 +28,7 @@ async fn peers_that_stop_reading_are_dropped_and_counted() {
         let mut viewer = broker.peer("view:rover-*").await;
         let session = call(&mut viewer, &mut robot).await;
         stalled.push(viewer);
-        let frame = Message::text(ice(&session, 50_000).to_string());
+        let frame = Message::text(ice(&session, 30_000).to_string());
         feeding.spawn(async move {
             let (mut sink, mut stream) = robot.socket.split();
             // Until the broker says that the viewer is gone.
@@ -67,7 +69,8 @@ async fn peers_that_stop_reading_are_dropped_and_counted() {
     }
 }
 
-fn resident_bytes(pid: u32) -> usize {
+/// The memory of a program, without what it shares with others.
+pub(crate) fn resident_bytes(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rovercast_peer::link::{Link, LinkEvent, Target};
 use rovercast_protocol::ids::RobotId;
 use rovercast_protocol::signaling::{
-    BrokerMessage, IceServer, PeerInfo, PeerRequest, PeerStatus, ProducerMeta,
+    BrokerMessage, IceServer, Meta, PeerInfo, PeerRequest, PeerStatus, ProducerMeta,
 };
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -70,8 +70,8 @@ fn away(reason: String) -> Seen {
 
 /// How many producers go by this id.
 fn count(producers: &[PeerInfo], robot: &RobotId) -> usize {
-    let metas = producers.iter().filter_map(|producer| producer.meta.clone());
-    let robots = metas.filter_map(|meta| serde_json::from_value::<ProducerMeta>(meta).ok());
+    let metas = producers.iter().filter_map(|producer| producer.meta.as_ref());
+    let robots = metas.filter_map(Meta::read::<ProducerMeta>);
     robots.filter(|meta| meta.name == *robot).count()
 }
 

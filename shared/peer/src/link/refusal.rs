@@ -77,9 +77,12 @@ impl Refusal {
         Self { reason, code }
     }
 
-    /// The shortest that is waited before the next attempt.
-    pub(crate) fn least_wait(&self) -> Duration {
+    /// The shortest that is waited before the next attempt; `was_up` says whether there was a link.
+    pub(crate) fn least_wait(&self, was_up: bool) -> Duration {
         match self.code {
+            // It was good until now: most likely there is a new one already, and what is watched ends
+            // with the old one.
+            Some(ErrorCode::TokenExpired) if was_up => Duration::ZERO,
             Some(ErrorCode::Replaced) => REPLACED,
             Some(
                 ErrorCode::Unauthorized
@@ -183,10 +186,13 @@ mod tests {
 
     #[test]
     fn patience_fits_the_reason() {
-        let wait = |code| Refusal { reason: String::new(), code }.least_wait();
+        let least_wait = |code, was_up| Refusal { reason: String::new(), code }.least_wait(was_up);
+        let wait = |code| least_wait(code, false);
         assert_eq!(wait(Some(ErrorCode::Replaced)), Duration::from_secs(30));
         assert_eq!(wait(None), Duration::ZERO);
         assert_eq!(wait(Some(ErrorCode::ShuttingDown)), Duration::ZERO, "it is back in a moment");
         assert!(wait(Some(ErrorCode::TokenExpired)) > wait(Some(ErrorCode::RateLimited)));
+        assert_eq!(least_wait(Some(ErrorCode::TokenExpired), true), Duration::ZERO, "renewed");
+        assert_eq!(least_wait(Some(ErrorCode::Replaced), true), Duration::from_secs(30));
     }
 }

@@ -94,7 +94,7 @@ impl Broker {
 async fn heard(socket: &mut WebSocketStream<Box<dyn Stream>>) -> PeerRequest {
     loop {
         if let Message::Text(text) = socket.next().await.unwrap().unwrap() {
-            return serde_json::from_str(&text).unwrap();
+            return PeerRequest::parse(&text).unwrap();
         }
     }
 }

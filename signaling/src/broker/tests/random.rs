@@ -25,6 +25,7 @@ const PEERS: [(&str, &str, &str); 10] = [
 enum Step {
     Join,
     Leave,
+    Expire,
     Roles(Vec<PeerRole>),
     Publish(&'static str, Vec<&'static str>),
     List(bool),
@@ -56,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => Just(Step::Join),
         1 => Just(Step::Leave),
+        1 => Just(Step::Expire),
         3 => prop::collection::vec(role, 0..3).prop_map(Step::Roles),
         4 => (robot, cameras()).prop_map(|(robot, cameras)| Step::Publish(robot, cameras)),
         2 => any::<bool>().prop_map(Step::List),
@@ -112,8 +114,23 @@ impl World {
         let request = match step {
             Step::Join if here => return,
             Step::Join => return self.room.join(name, self.grant(name)),
-            Step::Leave => {
-                let commands = self.room.leave(name);
+            Step::Leave | Step::Expire => {
+                let expires = matches!(step, Step::Expire);
+                let commands = if expires {
+                    words(self.room.0.expire(&peer(name)))
+                } else {
+                    self.room.leave(name)
+                };
+                let own = |command: &Command| matches!(command, Command::Send { to, .. } if expires && to[..] == [peer(name)]);
+                let (own, commands): (Vec<_>, Vec<_>) = commands.into_iter().partition(own);
+                // It is told of the end of what it watched, which its robots are, too.
+                for command in own {
+                    let Command::Send { message: BrokerMessage::EndSession(end), .. } = command
+                    else {
+                        panic!("{command:?}")
+                    };
+                    assert_eq!(self.members[&end.session_id][0], peer(name));
+                }
                 self.check(name, None, &commands);
                 assert!(self.members.values().all(|pair| !pair.contains(&peer(name))));
                 return;
@@ -239,7 +256,9 @@ impl World {
     }
 
     /// Whether `reader` may be told of a robot that says this of itself.
-    fn check_view(&self, reader: &PeerId, meta: Option<&Value>) {
+    fn check_view(&self, reader: &PeerId, meta: Option<&Meta>) {
+        let meta: Option<Value> = meta.and_then(Meta::read);
+        let meta = meta.as_ref();
         let robot = meta.and_then(|meta| meta["name"].as_str()).filter(|name| *name != "no robot");
         let grant = self.grant(&reader.0);
         assert!(grant.may_view(robot), "{reader} {meta:?}");
