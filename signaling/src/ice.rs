@@ -13,6 +13,8 @@ use rovercast_protocol::ids::PeerId;
 use rovercast_protocol::signaling::{IceServer, IceServers};
 use serde::Deserialize;
 
+use crate::access::Grant;
+
 /// Shorter ones are gone before a session begins; longer ones are as good as permanent.
 const TTL_S: std::ops::RangeInclusive<u32> = 10..=7 * 24 * 3600;
 
@@ -29,8 +31,8 @@ pub struct TurnSettings {
     /// The servers: `turn:HOST:PORT?transport=udp`, the same with `tcp`, `turns:HOST:PORT`,
     /// `stun:HOST:PORT`. None: peers are given no credentials.
     pub urls: Vec<String>,
-    /// For how long a credential is good, in seconds: 10 to 604800. It is looked at when a path is
-    /// made: those that are there go on.
+    /// For how long a credential is good, in seconds: 10 to 604800, but never longer than the token
+    /// of its peer. It is looked at when a path is made: those that are there go on.
     pub ttl_s: u32,
 }
 
@@ -150,17 +152,22 @@ impl Servers {
     }
 
     /// The servers for this peer from this moment on, with credentials of its own, and for how long
-    /// those are good.
-    pub fn for_peer(&self, peer_id: &PeerId, now_unix_s: u64) -> IceServers {
+    /// those are good: not beyond its token. One that can have no sessions gets no credentials.
+    pub fn for_peer(&self, peer_id: &PeerId, grant: &Grant, now_unix_s: u64) -> IceServers {
         let mut ice_servers = self.fixed.clone();
-        ice_servers.extend(self.turn.as_ref().map(|turn| turn.server(peer_id, now_unix_s)));
-        IceServers { ice_servers, ice_servers_ttl_s: self.turn.as_ref().map(|turn| turn.ttl_s) }
+        let turn = self.turn.as_ref().filter(|_| grant.may_have_sessions());
+        let ice_servers_ttl_s = turn.map(|turn| {
+            let left_s = grant.expires_at().map_or(u64::MAX, |end| end.saturating_sub(now_unix_s));
+            let ttl_s = turn.ttl_s.min(u32::try_from(left_s).unwrap_or(u32::MAX));
+            ice_servers.push(turn.server(peer_id, now_unix_s.saturating_add(ttl_s.into())));
+            ttl_s
+        });
+        IceServers { ice_servers, ice_servers_ttl_s }
     }
 }
 
 impl Turn {
-    fn server(&self, peer_id: &PeerId, now_unix_s: u64) -> IceServer {
-        let expires_unix_s = now_unix_s.saturating_add(self.ttl_s.into());
+    fn server(&self, peer_id: &PeerId, expires_unix_s: u64) -> IceServer {
         let username = format!("{expires_unix_s}:{peer_id}");
         let credential = STANDARD.encode(hmac::sign(&self.key, username.as_bytes()));
         IceServer {
@@ -232,7 +239,7 @@ mod tests {
     #[test]
     fn a_credential_is_what_coturn_computes() {
         let given = servers(&["turn:t:3478?transport=udp", "turn:t:3478?transport=tcp", "turns:t"])
-            .for_peer(&peer("p1"), 1_700_000_000);
+            .for_peer(&peer("p1"), &Grant::open(), 1_700_000_000);
         assert_eq!(given.ice_servers_ttl_s, Some(600));
         let [server] = given.ice_servers.as_slice() else { panic!("{given:?}") };
         assert_eq!(server.urls.len(), 3);
@@ -243,8 +250,9 @@ mod tests {
     #[test]
     fn each_peer_and_each_moment_has_its_own() {
         let servers = servers(&["turn:t"]);
-        let credential =
-            |id, now| servers.for_peer(&peer(id), now).ice_servers.remove(0).credential;
+        let credential = |id, now| {
+            servers.for_peer(&peer(id), &Grant::open(), now).ice_servers[0].clone().credential
+        };
         assert_eq!(credential("a", 1), credential("a", 1));
         assert_ne!(credential("a", 1), credential("b", 1));
         assert_ne!(credential("a", 1), credential("a", 2));
@@ -262,7 +270,7 @@ mod tests {
         let settings = settings(&["stun:s:3478", "turn:t:3478"]);
         let servers =
             Servers::new(vec![fixed("turn:f")], &settings, |_| Ok(SECRET.to_vec())).unwrap();
-        let given = servers.for_peer(&peer("p"), 0).ice_servers;
+        let given = servers.for_peer(&peer("p"), &Grant::open(), 0).ice_servers;
         assert_eq!(given.len(), 3);
         assert_eq!(given[0], fixed("turn:f"));
         assert_eq!((given[1].urls[0].as_str(), &given[1].username), ("stun:s:3478", &None));
@@ -272,7 +280,45 @@ mod tests {
     #[test]
     fn without_turn_nothing_expires_and_no_file_is_read() {
         let none = Servers::new(Vec::new(), &TurnSettings::default(), |_| panic!("no file"));
-        assert_eq!(none.unwrap().for_peer(&peer("p"), 7), IceServers::default());
+        let given = none.unwrap().for_peer(&peer("p"), &Grant::open(), 7);
+        assert_eq!(given, IceServers::default());
+    }
+
+    #[test]
+    fn credentials_end_with_the_token() {
+        let servers = servers(&["turn:t"]);
+        for (expires_at, ttl_s) in
+            [(1_010, 10), (1_600, 600), (9_999, 600), (u64::MAX, 600), (1, 0)]
+        {
+            let grant = Grant::new("anna", expires_at, "view:r");
+            let given = servers.for_peer(&peer("p"), &grant, 1_000);
+            let user = given.ice_servers[0].username.clone().unwrap();
+            assert_eq!(
+                (user, given.ice_servers_ttl_s),
+                (format!("{}:p", 1_000 + ttl_s), Some(ttl_s))
+            );
+        }
+    }
+
+    #[test]
+    fn credentials_are_for_those_who_can_have_sessions() {
+        let servers = servers(&["stun:s", "turn:t"]);
+        for (scope, given) in [
+            ("publish:r", true),
+            ("metrics view:r/front", true),
+            ("metrics", false),
+            ("control:r metrics", false),
+            ("", false),
+        ] {
+            let servers = servers.for_peer(&peer("p"), &Grant::new("a", 9_999, scope), 0);
+            let urls: Vec<_> = servers.ice_servers.iter().map(|one| one.urls[0].as_str()).collect();
+            let wanted = if given { &["stun:s", "turn:t"][..] } else { &["stun:s"] };
+            assert_eq!(
+                (urls.as_slice(), servers.ice_servers_ttl_s.is_some()),
+                (wanted, given),
+                "{scope}"
+            );
+        }
     }
 
     #[test]

@@ -170,8 +170,8 @@ impl Hub {
     }
 
     /// STUN and TURN servers for a peer.
-    fn servers_for(&self, peer_id: &PeerId) -> IceServers {
-        self.servers.for_peer(peer_id, unix_s(SystemTime::now()))
+    fn servers_for(&self, who: &Who) -> IceServers {
+        self.servers.for_peer(&who.peer_id, &who.grant, unix_s(SystemTime::now()))
     }
 
     fn join(&self, grant: Grant, address: IpAddr) -> Seat {
@@ -180,7 +180,7 @@ impl Hub {
         let (end_sender, end) = oneshot::channel();
         let outbox = Outbox::new(answers.clone(), end_sender);
         let who = Who { peer_id, grant, address };
-        let servers = self.servers_for(&who.peer_id);
+        let servers = self.servers_for(&who);
         let open = self.lock().join(&who, outbox, servers);
         match open {
             Some(_) => audit::joined(&who),
@@ -212,7 +212,7 @@ impl Hub {
         let mut state = self.lock();
         let commands = match request {
             PeerRequest::GetIceServers => {
-                let message = BrokerMessage::IceServers(self.servers_for(&who.peer_id));
+                let message = BrokerMessage::IceServers(self.servers_for(who));
                 vec![Command::Send { to: vec![who.peer_id.clone()], message }]
             }
             request => state.broker.handle(&who.peer_id, request, fresh),

@@ -138,30 +138,38 @@ impl Tls {
     }
 
     /// Reads the files again whenever they change, for ever. What cannot be used is told once, and the
-    /// certificate stays as it is. Connections that are there keep theirs.
+    /// certificate stays as it is; what cannot be read is tried again, for that a file may be read shows
+    /// nowhere. Connections that are there keep theirs.
     pub(crate) async fn watch(self) {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut taken = self.stamp.clone();
         let mut before = taken.clone();
+        // What was said of files that could not be read.
+        let mut unread: Option<String> = None;
         loop {
             looks.tick().await;
             let files = self.files.clone();
             let Ok(now) = tokio::task::spawn_blocking(move || files.stamp()).await else { return };
             // Whoever renews writes one file after the other: not before both stay as they are.
             let is_settled = now == std::mem::replace(&mut before, now.clone());
-            if now == taken || !is_settled {
+            if (now == taken && unread.is_none()) || !is_settled {
                 continue;
             }
             taken = now;
             let files = self.files.clone();
             match tokio::task::spawn_blocking(move || files.load()).await {
                 Ok(Ok(key)) => {
+                    unread = None;
                     self.current.set(key);
                     tracing::info!(fingerprint = self.fingerprint(), "a new certificate is used");
                 }
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "the new certificate is not used, the old one stays");
+                    let said = error.to_string();
+                    if unread.as_ref() != Some(&said) {
+                        tracing::error!(%error, "the new certificate is not used, the old one stays");
+                    }
+                    unread = matches!(error, BadTls::Unreadable { .. }).then_some(said);
                 }
                 Err(_) => return,
             }

@@ -3,8 +3,8 @@
 // address bar at once, so that it is in no screenshot and no bookmark; and is kept for this tab alone.
 
 const KEY = "rovercast.token";
-/** What may stand in a WebSocket's subprotocol and in a token alike. */
-const TOKEN = /^[A-Za-z0-9._-]{1,8192}$/;
+/** What may stand in a WebSocket's subprotocol and in a token alike; brokers take no longer ones. */
+const TOKEN = /^[A-Za-z0-9._-]{1,4096}$/;
 
 /**
  * @typedef {object} Page

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rovercast_peer::link::{Doubt, Target};
+
 use crate::camera::encoder;
 use crate::config::{CameraConfig, Config, Source};
 use crate::tools::finding::Finding;
@@ -17,6 +19,8 @@ pub trait Place {
     fn mode(&self, path: &Path) -> Option<u32>;
     /// The best stable name of a device.
     fn stable_name(&self, device: &Path) -> Option<PathBuf>;
+    /// What is doubtful in how a broker is reached, as far as files and the clock show it.
+    fn broker(&self, broker: &Target) -> Vec<Doubt>;
 }
 
 /// All cameras together may send this much to each viewer before it is mentioned: many a radio link
@@ -29,6 +33,8 @@ const FEW_BITS: f64 = 0.02;
 /// Everything that is doubtful in a config, which came from `file`.
 pub fn doubts(config: &Config, file: &Path, place: &impl Place) -> Vec<Finding> {
     let mut doubts = Vec::new();
+    let of_broker = place.broker(&config.signaling.target()).into_iter();
+    doubts.extend(of_broker.map(|doubt| Finding::warn(doubt.about, doubt.text, doubt.remedy)));
     doubts.extend(shared(config, place));
     let enabled = || config.camera.iter().filter(|camera| camera.enabled);
     let sum_kbps: u32 = enabled().map(|camera| camera.bitrate_kbps).sum();
@@ -227,6 +233,14 @@ mod tests {
         fn stable_name(&self, device: &Path) -> Option<PathBuf> {
             (device == Path::new("/dev/video0")).then(|| "/dev/v4l/by-id/front".into())
         }
+        fn broker(&self, broker: &Target) -> Vec<Doubt> {
+            let doubt = |file: &PathBuf| Doubt {
+                about: "token",
+                text: format!("{} is old", file.display()),
+                remedy: "put a new one there".to_owned(),
+            };
+            broker.token_file.iter().map(doubt).collect()
+        }
     }
 
     fn found(text: &str) -> Vec<(&'static str, Severity, String)> {
@@ -300,6 +314,14 @@ mod tests {
         assert!(found.iter().all(|doubt| !doubt.2.contains("pw@")), "{found:?}");
         let test = camera("a", TEST);
         assert_eq!(checks(&format!("[control]\nsocket = \"/tmp/s\"\n{test}")), ["socket"]);
+    }
+
+    #[test]
+    fn what_is_doubtful_of_the_broker_is_told() {
+        let text = format!("[signaling]\ntoken_file = \"/t\"\n{}", camera("a", TEST));
+        let found = found(&text);
+        let told = "WARN  token: /t is old\n      -> put a new one there".to_owned();
+        assert_eq!(found, [("token", Severity::Warn, told)]);
     }
 
     #[test]

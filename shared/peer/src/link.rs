@@ -1,6 +1,8 @@
 //! The link to the broker: a WebSocket that comes back by itself.
 
 mod dial;
+mod doubts;
+mod race;
 mod refusal;
 mod renewal;
 mod target;
@@ -22,6 +24,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::addresses;
 use crate::retry::Retry;
 use dial::{Connected, Dialer};
+pub use doubts::Doubt;
 use refusal::{Refusal, Telling};
 use renewal::Renewal;
 pub use target::{Fingerprint, InvalidFingerprint, InvalidUrl, Target, check_url};
@@ -190,6 +193,8 @@ impl Run {
         let unwanted = || Refusal::lost("no longer wanted".to_owned());
         let own_address = dial::own_address(&socket);
         let mut renewal = Renewal::default();
+        // What the broker said last, if that may be why it closes.
+        let mut last_word: Option<Refusal> = None;
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut pinged, mut looked) = (Instant::now(), Instant::now(), Instant::now());
@@ -206,11 +211,13 @@ impl Run {
                     let text = match frame {
                         Some(Ok(Message::Text(text))) => text,
                         Some(Ok(Message::Close(_))) | None => {
-                            return Err(Refusal::lost("the broker closed".to_owned()));
+                            let unsaid = || Refusal::lost("the broker closed".to_owned());
+                            return Err(last_word.unwrap_or_else(unsaid));
                         }
                         Some(Ok(_)) => continue,
                         Some(Err(error)) => return Err(broke(error)),
                     };
+                    last_word = None;
                     let event = match BrokerMessage::parse(&text) {
                         Ok(BrokerMessage::Welcome(welcome)) => {
                             *welcomed = true;
@@ -230,8 +237,9 @@ impl Run {
                         }
                         Ok(BrokerMessage::Error(error)) => {
                             let producer = self.status.borrow().roles.contains(&PeerRole::Producer);
-                            if let Some(refusal) = Refusal::of_error(&error, producer) {
-                                return Err(refusal);
+                            match Refusal::of_error(&error) {
+                                Some(refusal) if refusal.is_end(producer) => return Err(refusal),
+                                refusal => last_word = refusal.filter(Refusal::may_be_end),
                             }
                             LinkEvent::Message(BrokerMessage::Error(error))
                         }

@@ -26,6 +26,9 @@ pub use session::{
     SessionStarted,
 };
 
+/// The longest token that opens a broker, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 4 * 1024;
+
 /// From a peer to the broker. Read with [`PeerRequest::parse`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase")]

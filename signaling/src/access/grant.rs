@@ -85,6 +85,11 @@ impl Grant {
         self.allows(|scopes| scopes.may_control(robot))
     }
 
+    /// Whether there is any session that this peer may be in: it may publish or view some robot.
+    pub fn may_have_sessions(&self) -> bool {
+        self.allows(Scopes::may_have_sessions)
+    }
+
     /// Whether this peer may read the broker's metrics.
     pub fn may_scrape(&self) -> bool {
         self.allows(Scopes::may_scrape)

@@ -49,6 +49,10 @@ impl Scopes {
         self.any(|scope| matches!(scope, Scope::Control(robots) if robots.covers(robot)))
     }
 
+    pub(super) fn may_have_sessions(&self) -> bool {
+        self.any(|scope| matches!(scope, Scope::Publish(_) | Scope::View(..)))
+    }
+
     pub(super) fn may_scrape(&self) -> bool {
         self.0.contains(&Scope::Metrics)
     }

@@ -2,13 +2,10 @@
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{TokenData, decode, decode_header};
-use rovercast_protocol::signaling::ErrorCode;
+use rovercast_protocol::signaling::{ErrorCode, MAX_TOKEN_BYTES};
 use serde::Deserialize;
 
 use super::{Grant, Key, crypto};
-
-/// The longest token, in bytes; a longer one is not looked at.
-const MAX_TOKEN_BYTES: usize = 4 * 1024;
 
 /// The longest `sub`, in bytes: it stands in logs.
 const MAX_SUBJECT_BYTES: usize = 128;

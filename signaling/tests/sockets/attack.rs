@@ -62,6 +62,26 @@ async fn nobody_comes_in_without_a_good_token() {
 }
 
 #[tokio::test]
+async fn turn_credentials_are_for_those_who_may_have_sessions_and_end_with_their_token() {
+    let secret = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/ed25519.pem");
+    let turn = format!("[turn]\nsecret_file = {secret:?}\nurls = [\"turn:t\"]\nttl_s = 86400");
+    let broker = Guarded::start(&turn);
+    for (scope, given) in
+        [("publish:r", true), ("view:r", true), ("metrics", false), ("control:r", false)]
+    {
+        let mut peer = broker.peer(scope).await;
+        peer.say(json!({"type": "getIceServers"})).await;
+        let again = peer.hear_a("iceServers").await;
+        for told in [&peer.welcome, &again] {
+            assert_eq!(told["iceServers"][0]["credential"].is_string(), given, "{scope}: {told}");
+            // The tokens of these tests are good for an hour.
+            let ttl_s = told["iceServersTtlS"].as_u64();
+            assert_eq!(ttl_s.is_some_and(|s| (1..=3_600).contains(&s)), given, "{scope}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_robots_token_is_for_that_robot() {
     let broker = Guarded::start("");
     let mut bystanders = broker.bystanders().await;

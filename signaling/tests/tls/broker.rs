@@ -1,8 +1,9 @@
 //! A broker that runs as a program with a certificate in files, and connections to it.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_rovercast-signaling");
 
 /// Longer than anything takes; only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,6 +38,26 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts one with this certificate and these settings besides.
     pub(crate) fn start(made: &CertifiedKey<KeyPair>, settings: &str) -> Self {
+        Self::run(Command::new(PROGRAM), made, settings)
+    }
+
+    /// Starts one with this certificate that can read only what its user may read, root's or not.
+    pub(crate) fn start_unprivileged(made: &CertifiedKey<KeyPair>) -> Self {
+        let closed = std::env::temp_dir().join(format!("rovercast-tls-{}", std::process::id()));
+        fs::write(&closed, "").unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
+        let is_privileged = File::open(&closed).is_ok();
+        fs::remove_file(&closed).unwrap();
+        if !is_privileged {
+            return Self::start(made, "");
+        }
+        let mut command = Command::new("setpriv");
+        let less = "-dac_override,-dac_read_search";
+        command.args(["--inh-caps", less, "--bounding-set", less, PROGRAM]);
+        Self::run(command, made, "")
+    }
+
+    fn run(mut command: Command, made: &CertifiedKey<KeyPair>, settings: &str) -> Self {
         static FOLDERS: AtomicU32 = AtomicU32::new(0);
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{number}"));
@@ -47,7 +70,7 @@ impl Broker {
         let config = folder.join("signaling.toml");
         fs::write(&config, text).unwrap();
         put(&folder, made);
-        let mut program = Command::new(env!("CARGO_BIN_EXE_rovercast-signaling"))
+        let mut program = command
             .args(["--config", config.to_str().unwrap()])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -69,6 +92,22 @@ impl Broker {
     /// Replaces certificate and key.
     pub(crate) fn put(&self, made: &CertifiedKey<KeyPair>) {
         put(&self.folder, made);
+    }
+
+    /// Replaces them, the key by one that nobody may read.
+    pub(crate) fn put_closed(&self, made: &CertifiedKey<KeyPair>) {
+        let file = self.folder.join("key.pem");
+        fs::remove_file(&file).unwrap();
+        let mut open = OpenOptions::new();
+        let mut key = open.write(true).create_new(true).mode(0o000).open(file).unwrap();
+        key.write_all(made.signing_key.serialize_pem().as_bytes()).unwrap();
+        self.put_certificate_of(made);
+    }
+
+    /// Lets the broker read the key.
+    pub(crate) fn open(&self) {
+        let key = self.folder.join("key.pem");
+        fs::set_permissions(key, Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Replaces the certificate alone.

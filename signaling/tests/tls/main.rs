@@ -98,6 +98,22 @@ async fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
 }
 
 #[tokio::test]
+async fn a_key_that_cannot_be_read_yet_is_taken_once_it_can() {
+    let [first, second] = [(); 2].map(|()| certificate());
+    let mut broker = Broker::start_unprivileged(&first);
+    // As some programs renew: who may read the key is said when all is written.
+    broker.put_closed(&second);
+    let said = broker.says("the old one stays").await;
+    assert!(said.contains("key.pem cannot be read"), "{said}");
+    let (_, shown) = broker.connect(&[&first, &second]).await.unwrap();
+    assert_eq!(shown, *first.cert.der());
+    broker.open();
+    broker.says("a new certificate is used").await;
+    let (_, shown) = broker.connect(&[&first, &second]).await.unwrap();
+    assert_eq!(shown, *second.cert.der());
+}
+
+#[tokio::test]
 async fn handshakes_that_fail_or_never_end_harm_nobody() {
     let made = certificate();
     let broker = Broker::start(&made, "[limits]\nhandshake_timeout_s = 1\n");

@@ -49,6 +49,40 @@ fn a_doubtful_config_is_usable() -> Outcome {
 }
 
 #[test]
+fn a_token_that_opens_nothing_is_told() -> Outcome {
+    let folder = Folder::new("check-token")?;
+    // {"exp":1}
+    let token = folder.write("token", "e30.eyJleHAiOjF9.c2ln\n")?;
+    let signaling = |url: &str, more: &str| {
+        format!("[signaling]\nurl = \"{url}\"\ntoken_file = \"{token}\"\n{more}")
+    };
+    let ca_file = "ca_file = \"/nowhere/ca.pem\"";
+    for (url, told) in [
+        (
+            "ws://broker.example",
+            ["WARN  token: the token in", "-> use wss://", "WARN  tls: ca_file"],
+        ),
+        (
+            "wss://broker.example",
+            ["expired", "-> put a new one there", "WARN  tls: ca_file /nowhere/"],
+        ),
+    ] {
+        let config = config(&folder, "{ type = \"test\" }", &signaling(url, ca_file))?;
+        let said = tool(&["check", "--config", &config], &Environment::new())?;
+        ensure!(said.code == Some(0), "{:?} {}", said.code, said.out);
+        for told in told {
+            ensure!(said.out.contains(told), "{told} in {}", said.out);
+        }
+    }
+    std::fs::remove_file(&token)?;
+    let config = config(&folder, "{ type = \"test\" }", &signaling("wss://broker.example", ""))?;
+    let said = tool(&["check", "--config", &config], &Environment::new())?;
+    let missing = format!("WARN  token: cannot read the token in {token}: No such file");
+    ensure!(said.out.contains(&missing), "{}", said.out);
+    Ok(())
+}
+
+#[test]
 fn a_socket_without_a_folder_cannot_be_used() -> Outcome {
     let folder = Folder::new("check-socket")?;
     let socket = "[control]\nsocket = \"/nowhere/rovercast/s\"";

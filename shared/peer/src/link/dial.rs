@@ -1,22 +1,23 @@
 //! Connecting to the broker: attempts beside each other, TLS, and the token.
 
+use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::FutureExt;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, error::TlsError};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
+use super::race::{self, Pace, Reached};
 use super::refusal::Refusal;
 use super::target::Target;
 use super::tls;
@@ -24,10 +25,7 @@ use super::tls;
 /// No message of a broker is longer than this, in bytes: lists of many robots are long.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// After so long without an answer another attempt to connect is begun.
-const NEXT_ATTEMPT: Duration = Duration::from_millis(300);
+const PACE: Pace = Pace { next: Duration::from_millis(300), within: Duration::from_secs(5) };
 
 /// A connection, and how long it took to make it.
 pub(super) type Connected = (Socket, Duration);
@@ -68,40 +66,31 @@ impl Dialer {
         &self.target.url
     }
 
-    /// Connects, and says how long that took. While no answer comes, one attempt follows the other
-    /// without the earlier ones being given up: TCP repeats a lost SYN late, and ever later, but a
-    /// network that is back is to be noticed at once.
+    /// Connects, and says how long that took. While no answer comes, there are several attempts.
     pub(super) async fn connect(&mut self) -> Result<Connected, Refusal> {
         let request = self.prepare().await.map_err(Refusal::lost)?;
-        let url = self.url();
+        let (request, url) = (&request, self.url());
         let limits = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let attempt = async || {
-            let started = Instant::now();
+        let attempt = |reached: Reached| {
             let connector = self.tls.clone().map_or(Connector::Plain, Connector::Rustls);
-            let connect = tokio_tungstenite::connect_async_tls_with_config(
-                request.clone(),
-                Some(limits),
-                true,
-                Some(connector),
-            );
-            let (socket, _) = connect.await.map_err(|error| refusal(url, &error))?;
-            Ok((socket, started.elapsed()))
-        };
-        let (mut attempts, mut next) =
-            (FuturesUnordered::new(), tokio::time::interval(NEXT_ATTEMPT));
-        let mut give_up = std::pin::pin!(sleep(CONNECT_TIMEOUT));
-        loop {
-            tokio::select! {
-                biased;
-                Some(outcome) = attempts.next() => return outcome,
-                () = &mut give_up => {
-                    return Err(Refusal::lost(format!("the broker at {url} does not answer")));
-                }
-                _ = next.tick() => attempts.push(attempt()),
+            async move {
+                let started = Instant::now();
+                let connect = async {
+                    let stream = TcpStream::connect(address(request.uri())).await?;
+                    reached.tell();
+                    stream.set_nodelay(true)?;
+                    let (limits, connector) = (Some(limits), Some(connector));
+                    client_async_tls_with_config(request.clone(), stream, limits, connector).await
+                };
+                let (socket, _) = connect.await.map_err(|error| refusal(url, &error))?;
+                Ok((socket, started.elapsed()))
             }
-        }
+            .boxed()
+        };
+        let nobody = || Refusal::lost(format!("the broker at {url} does not answer"));
+        race::first(PACE, attempt).await.map_err(|why| why.unwrap_or_else(nobody))
     }
 
     /// Reads the files that the settings name, and makes the request.
@@ -150,6 +139,12 @@ impl Dialer {
     }
 }
 
+/// Where a broker listens. Its address has been checked: it has a host.
+fn address(uri: &Uri) -> String {
+    let usual = if uri.scheme_str() == Some("wss") { 443 } else { 80 };
+    format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(usual))
+}
+
 fn refusal(url: &str, error: &Error) -> Refusal {
     if let Error::Http(response) = error {
         let body = response.body().as_deref().unwrap_or_default();
@@ -159,12 +154,17 @@ fn refusal(url: &str, error: &Error) -> Refusal {
         Error::Tls(TlsError::Rustls(error)) => remedy(error),
         Error::Io(error) => {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-            inner.map_or("", remedy)
+            // One that speaks TLS cannot say in clear text why it turns somebody away.
+            let hung_up = matches!(error.kind(), UnexpectedEof | ConnectionReset);
+            let unsaid = if hung_up && url.starts_with("wss://") { HUNG_UP } else { "" };
+            inner.map_or(unsaid, remedy)
         }
         _ => "",
     };
     Refusal::lost(format!("cannot connect to the broker at {url}: {error}{remedy}"))
 }
+
+const HUNG_UP: &str = "; it hung up, as one does that has as many connections as it takes";
 
 /// What to do about it, for people.
 fn remedy(error: &rustls::Error) -> &'static str {

@@ -11,7 +11,7 @@ const REPLACED: Duration = Duration::from_secs(30);
 /// Somebody has to mend a token, but a renewed one should soon be used.
 const DENIED: Duration = Duration::from_secs(5);
 
-/// The broker, or what stands before it, has too much to do.
+/// The broker, or what stands before it, has too much to do, or takes no more from this end.
 const BUSY: Duration = Duration::from_secs(1);
 
 /// How often attempts are told that all fail.
@@ -36,22 +36,35 @@ impl Refusal {
         Self { reason, code: None }
     }
 
-    /// An error on an open connection that ends it. None for one that leaves it as it is; `producer`
-    /// tells whether this end publishes a robot.
-    pub(crate) fn of_error(error: &ErrorMessage, producer: bool) -> Option<Self> {
+    /// An error about this end, on an open connection. None for one about a session, or without a code.
+    pub(crate) fn of_error(error: &ErrorMessage) -> Option<Self> {
         let code = error.code.filter(|_| error.session_id.is_none())?;
-        let ends = match code {
-            ErrorCode::Unauthorized
-            | ErrorCode::TokenExpired
-            | ErrorCode::RobotTaken
-            | ErrorCode::Replaced
-            | ErrorCode::ShuttingDown => true,
-            // Without its role a robot has no use for the connection.
-            ErrorCode::Forbidden => producer,
-            _ => false,
-        };
         let reason = format!("the broker says: {}{}", error.details, remedy(code));
-        ends.then_some(Self { reason, code: Some(code) })
+        Some(Self { reason, code: Some(code) })
+    }
+
+    /// Whether the connection on which it is said is over by it; `producer` tells whether this end
+    /// publishes a robot.
+    pub(crate) fn is_end(&self, producer: bool) -> bool {
+        match self.code {
+            Some(
+                ErrorCode::Unauthorized
+                | ErrorCode::TokenExpired
+                | ErrorCode::RobotTaken
+                | ErrorCode::Replaced
+                | ErrorCode::TooSlow
+                | ErrorCode::TooFast
+                | ErrorCode::ShuttingDown,
+            ) => true,
+            // Without its role a robot has no use for the connection.
+            Some(ErrorCode::Forbidden) => producer,
+            _ => false,
+        }
+    }
+
+    /// Whether it is why the connection ends if nothing but the end follows it. Otherwise it goes on.
+    pub(crate) fn may_be_end(&self) -> bool {
+        matches!(self.code, Some(ErrorCode::RateLimited | ErrorCode::TooLarge))
     }
 
     /// A handshake that was answered with anything but a WebSocket: with this HTTP status, and as
@@ -72,7 +85,14 @@ impl Refusal {
             _ => None,
         });
         let details = said.map(|said| format!(": {}", said.details)).unwrap_or_default();
-        let remedy = code.map(remedy).unwrap_or_default();
+        let remedy = match code {
+            Some(code) => remedy(code),
+            // What a server says to those who do not speak TLS.
+            None if status == 400 && url.starts_with("ws://") => {
+                "; if it is encrypted, write wss://"
+            }
+            None => "",
+        };
         let reason = format!("the broker at {url} refuses (HTTP {status}){details}{remedy}");
         Self { reason, code }
     }
@@ -90,7 +110,13 @@ impl Refusal {
                 | ErrorCode::Forbidden
                 | ErrorCode::RobotTaken,
             ) => DENIED,
-            Some(ErrorCode::RateLimited | ErrorCode::TooManyConnections) => BUSY,
+            Some(
+                ErrorCode::RateLimited
+                | ErrorCode::TooLarge
+                | ErrorCode::TooSlow
+                | ErrorCode::TooFast
+                | ErrorCode::TooManyConnections,
+            ) => BUSY,
             _ => Duration::ZERO,
         }
     }
@@ -139,16 +165,22 @@ mod tests {
 
     #[test]
     fn only_what_ends_a_connection_does() {
-        let ends = |code, producer| Refusal::of_error(&error(code), producer).is_some();
+        let of = |code| Refusal::of_error(&error(code)).unwrap();
+        let ends = |code, producer| of(code).is_end(producer);
         assert!(ends(ErrorCode::Replaced, true) && ends(ErrorCode::TokenExpired, false));
         assert!(ends(ErrorCode::Forbidden, true), "a robot that may not publish");
         assert!(!ends(ErrorCode::Forbidden, false), "a viewer that may not see one robot");
         assert!(!ends(ErrorCode::UnknownPeer, true) && !ends(ErrorCode::Other, true));
+        assert!(ends(ErrorCode::TooSlow, false) && ends(ErrorCode::TooFast, true));
+        for code in [ErrorCode::RateLimited, ErrorCode::TooLarge] {
+            assert!(!ends(code, true) && of(code).may_be_end(), "{code:?}: mostly it goes on");
+        }
+        assert!(!of(ErrorCode::UnknownPeer).may_be_end());
         let of_session = ErrorMessage {
             session_id: Some(rovercast_protocol::ids::SessionId("s".to_owned())),
             ..error(ErrorCode::Forbidden)
         };
-        assert_eq!(Refusal::of_error(&of_session, true), None);
+        assert_eq!(Refusal::of_error(&of_session), None);
     }
 
     #[test]
@@ -157,6 +189,8 @@ mod tests {
         let told = of(401, r#"{"code":"token-expired","details":"expired at noon"}"#);
         assert_eq!(told.code, Some(ErrorCode::TokenExpired));
         assert!(told.reason.contains("expired at noon") && told.reason.contains("token_file"));
+        let plain = of(400, "this port speaks TLS: use https:// (or wss://).").reason;
+        assert!(plain.ends_with("write wss://"), "{plain}");
         for (status, code) in [
             (401, Some(ErrorCode::Unauthorized)),
             (403, Some(ErrorCode::Forbidden)),
@@ -191,6 +225,9 @@ mod tests {
         assert_eq!(wait(Some(ErrorCode::Replaced)), Duration::from_secs(30));
         assert_eq!(wait(None), Duration::ZERO);
         assert_eq!(wait(Some(ErrorCode::ShuttingDown)), Duration::ZERO, "it is back in a moment");
+        for code in [ErrorCode::TooSlow, ErrorCode::TooFast, ErrorCode::RateLimited] {
+            assert_eq!(wait(Some(code)), BUSY, "{code:?}");
+        }
         assert!(wait(Some(ErrorCode::TokenExpired)) > wait(Some(ErrorCode::RateLimited)));
         assert_eq!(least_wait(Some(ErrorCode::TokenExpired), true), Duration::ZERO, "renewed");
         assert_eq!(least_wait(Some(ErrorCode::Replaced), true), Duration::from_secs(30));

@@ -8,11 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use rovercast_protocol::signaling::MAX_TOKEN_BYTES;
 use serde::Deserialize;
 use tokio_tungstenite::tungstenite::http::Uri;
 
-/// No token is longer, in bytes: brokers take no longer header either.
-const MAX_TOKEN_BYTES: u64 = 8 * 1024;
+/// So much of a token's file is read, in bytes: the longest token, and white space around it.
+const MAX_FILE_BYTES: u64 = 2 * MAX_TOKEN_BYTES as u64;
 
 /// An address that cannot be a broker's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,12 +106,12 @@ fn read_token(path: &Path) -> Result<Token, String> {
     }
     let mut text = String::new();
     let file = File::open(path).map_err(cannot)?;
-    file.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut text).map_err(cannot)?;
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(cannot)?;
     let text = text.trim();
-    let fits = !text.is_empty()
-        && text.len() as u64 <= MAX_TOKEN_BYTES
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !fits {
+    if text.len() > MAX_TOKEN_BYTES {
+        return Err(format!("the token in {name} is longer than {MAX_TOKEN_BYTES} bytes"));
+    }
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("{name} holds no token: put one there, alone, as the broker's issued"));
     }
     Ok(Token { text: text.to_owned(), exposed: about.permissions().mode() & 0o007 != 0 })
@@ -226,6 +227,10 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let token = target.token().unwrap().unwrap();
             assert_eq!((token.text.as_str(), token.exposed), ("a.b.c", exposed), "{mode:o}");
+        }
+        for (bytes, taken) in [(MAX_TOKEN_BYTES, true), (MAX_TOKEN_BYTES + 1, false)] {
+            std::fs::write(&path, "x".repeat(bytes) + "\n").unwrap();
+            assert_eq!(target.token().is_ok(), taken, "{bytes} bytes");
         }
         std::fs::remove_file(&path).unwrap();
         assert!(target.token().is_err_and(|error| error.contains("rovercast-token")));

@@ -7,7 +7,7 @@ use rcgen::{CertificateParams, KeyPair, generate_simple_self_signed};
 use rovercast_protocol::signaling::{BrokerMessage, PeerRequest, PeerRole, PeerStatus};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -80,13 +80,14 @@ impl Broker {
         (socket, authorization)
     }
 
-    /// Answers the next handshake by HTTP alone.
+    /// Answers the next handshake by HTTP alone, and waits until the peer has hung up.
     async fn refuse(&self, status: &str, body: &str) {
         let mut stream = self.stream().await;
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
         stream.write_all(answer.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
+        while stream.read(&mut [0; 1024]).await.is_ok_and(|bytes| bytes > 0) {}
     }
 }
 
@@ -251,6 +252,64 @@ async fn an_error_that_ends_a_connection_is_the_reason() {
     let Some(LinkEvent::Message(BrokerMessage::Error(_))) = events.recv().await else {
         panic!("the error is not passed on");
     };
+}
+
+#[tokio::test]
+async fn a_connection_that_a_broker_ends_is_told_with_its_reason() {
+    let error = |code| format!(r#"{{"type":"error","code":"{code}","details":"why"}}"#);
+    for (code, ends) in
+        [("too-slow", true), ("too-fast", true), ("rate-limited", false), ("too-large", false)]
+    {
+        let broker = Broker::plain().await;
+        let (_link, mut events) = start(broker.target("127.0.0.1"));
+        let (mut socket, _) = broker.accept(WELCOME).await;
+        assert!(matches!(events.recv().await, Some(LinkEvent::Up(_))));
+        socket.send(Message::text(error(code))).await.unwrap();
+        if !ends {
+            // It may be why the connection ends, and mostly is not.
+            let Some(LinkEvent::Message(_)) = events.recv().await else { panic!("{code}") };
+        }
+        socket.close(None).await.unwrap();
+        assert_eq!(down(&mut events).await, "the broker says: why", "{code}");
+    }
+    // It went on after that: it is not why it ends.
+    let broker = Broker::plain().await;
+    let (_link, mut events) = start(broker.target("127.0.0.1"));
+    let (mut socket, _) = broker.accept(WELCOME).await;
+    assert!(matches!(events.recv().await, Some(LinkEvent::Up(_))));
+    let list = r#"{"type":"list","producers":[]}"#.to_owned();
+    for text in [error("rate-limited"), list, error("unknown-peer")] {
+        socket.send(Message::text(text)).await.unwrap();
+        let Some(LinkEvent::Message(_)) = events.recv().await else { panic!("not passed on") };
+    }
+    socket.close(None).await.unwrap();
+    assert_eq!(down(&mut events).await, "the broker closed");
+}
+
+#[tokio::test]
+async fn a_broker_that_hangs_up_before_tls_may_have_enough_of_connections() {
+    let key = KeyPair::generate().unwrap();
+    let made = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let broker = Broker::encrypted(made.der().clone(), &key).await;
+    let (_link, mut events) = start(broker.target("localhost"));
+    drop(broker.listener.accept().await.unwrap());
+    let reason = down(&mut events).await;
+    assert!(reason.contains("as many connections as it takes"), "{reason}");
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_refused_does_not_take_another_along() {
+    let broker = Broker::plain().await;
+    let (_link, mut events) = start(broker.target("127.0.0.1"));
+    // So slow that the peer begins a second attempt, for which it has too much to do.
+    let slow = broker.stream().await;
+    broker
+        .refuse("503 Service Unavailable", r#"{"code":"too-many-connections","details":"d"}"#)
+        .await;
+    let mut socket = tokio_tungstenite::accept_async(slow).await.unwrap();
+    socket.send(Message::text(WELCOME)).await.unwrap();
+    let first = events.recv().await;
+    assert!(matches!(first, Some(LinkEvent::Up(_))), "{first:?}");
 }
 
 #[tokio::test]
