@@ -241,6 +241,11 @@ impl Broker {
             .collect()
     }
 
+    /// Who publishes this robot, if `grant` shows it.
+    pub fn robot(&self, robot: &RobotId, grant: &Grant) -> Option<&PeerId> {
+        self.robots.get(robot).filter(|_| grant.may_view(Some(robot.as_str())))
+    }
+
     /// How many are there now.
     pub fn population(&self) -> Population {
         Population {
@@ -272,7 +277,7 @@ impl Broker {
         })
     }
 
-    /// In the order in which they came: of two connections of one robot, the later is the live one.
+    /// In the order in which they came.
     fn in_order<'a>(
         &'a self,
         ids: &'a BTreeSet<PeerId>,

@@ -134,11 +134,12 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub max_message_bytes: Option<u32>,
 
-    /// Messages of one peer each second, in the long run [default: 1000]
+    /// Messages of one peer each second, in the long run, and HTTP requests of one address [default:
+    /// 1000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub messages_per_s: Option<u32>,
 
-    /// Messages of one peer at once, after a rest [default: 4000]
+    /// Messages of one peer at once, after a rest, and HTTP requests of one address [default: 4000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub message_burst: Option<u32>,
 

@@ -37,9 +37,6 @@ const TURNING_AWAY: Duration = Duration::from_secs(1);
 /// So many are told at once why they are turned away; more are closed without a word.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 
-/// What a TLS connection begins with: a handshake record.
-const TLS_HANDSHAKE: u8 = 22;
-
 /// What connections are served with.
 pub(crate) struct Front {
     pub(crate) hub: Arc<Hub>,
@@ -155,8 +152,9 @@ enum Shaken {
 
 async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> std::io::Result<Shaken> {
     let mut first = [0];
-    let there = stream.peek(&mut first).await?;
-    if there > 0 && first[0] != TLS_HANDSHAKE && first[0].is_ascii_uppercase() {
+    stream.peek(&mut first).await?;
+    // Methods are capital letters; no record of TLS begins with one.
+    if first[0].is_ascii_uppercase() {
         return Ok(Shaken::Plain(stream));
     }
     Ok(Shaken::Encrypted(Box::new(acceptor.accept(stream).await?)))

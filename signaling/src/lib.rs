@@ -105,7 +105,7 @@ impl Server {
             ice::Servers::new(config.ice_servers.clone(), &config.turn, key_files::secret)?;
         let (hub, all_closed) = Hub::new(&config, servers);
         let keys = verifier.is_some();
-        let gate = Arc::new(Gate::new(hub, verifier, config.insecure));
+        let gate = Arc::new(Gate::new(hub, verifier, &config));
         let server = Self { config, listener, local_addr, tls, gate, all_closed };
         tracing::info!("listening on {}", server.url());
         if is_reachable && !keys {

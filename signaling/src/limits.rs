@@ -111,7 +111,7 @@ impl Drop for Permit {
 }
 
 /// What counts as one address. A customer of IPv6 has a /64 at least, and 2^64 addresses with it.
-fn counted(address: IpAddr) -> IpAddr {
+pub(crate) fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
             let network = u128::from(v6) & !u128::from(u64::MAX);

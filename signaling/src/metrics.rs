@@ -45,7 +45,7 @@ struct Traffic {
 }
 
 /// What the broker refuses for.
-const REFUSALS: [ErrorCode; 17] = [
+const REFUSALS: [ErrorCode; 23] = [
     ErrorCode::Malformed,
     ErrorCode::UnknownType,
     ErrorCode::TooLarge,
@@ -63,6 +63,12 @@ const REFUSALS: [ErrorCode; 17] = [
     ErrorCode::RateLimited,
     ErrorCode::TooManyConnections,
     ErrorCode::ShuttingDown,
+    ErrorCode::TooSlow,
+    ErrorCode::BadSdp,
+    ErrorCode::BadCandidate,
+    ErrorCode::NotAcceptable,
+    ErrorCode::NegotiationTimeout,
+    ErrorCode::Internal,
 ];
 
 /// The upper bounds of the times that relaying takes, in seconds.
@@ -169,7 +175,11 @@ impl Figures for Numbers {
         let sessions = [(vec![], now(&self.sessions))];
         page.gauges("rovercast_signaling_sessions", "Sessions between peers.", sessions)?;
         let queued = [(vec![], now(&self.queued_bytes))];
-        page.gauges("rovercast_signaling_queued_bytes", "Bytes that wait for peers.", queued)?;
+        page.gauges(
+            "rovercast_signaling_queued_bytes",
+            "Bytes that wait for peers, and for those who asked for lists.",
+            queued,
+        )?;
         let traffic = |number: fn(&Traffic) -> &AtomicU64| {
             let of = move |direction, kinds: &'static [Kind], traffic: &[Traffic]| {
                 let figure = |kind: &Kind| {

@@ -6,12 +6,13 @@
 //! nobody else notices.
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::ws::{Utf8Bytes, WebSocketUpgrade};
 use axum::response::Response;
-use rovercast_protocol::ids::{PeerId, SessionId};
+use rovercast_protocol::ids::{PeerId, RobotId, SessionId};
 use rovercast_protocol::signaling::{
     BrokerMessage, ErrorCode, ErrorMessage, IceServers, PeerInfo, PeerRequest,
 };
@@ -144,6 +145,11 @@ impl Hub {
         &self.limits
     }
 
+    /// How many bytes wait for all peers: a sum to which others may add what waits elsewhere.
+    pub(crate) fn queued_bytes(&self) -> &Arc<AtomicUsize> {
+        self.metrics.queued_bytes()
+    }
+
     /// The page of what is counted.
     pub(crate) fn figures(&self) -> String {
         let population = self.lock().broker.population();
@@ -250,12 +256,17 @@ impl Hub {
         // No code that holds the lock leaves things half done, should it panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Who publishes this robot, if `grant` shows it.
+    pub(crate) fn robot(&self, robot: &RobotId, grant: &Grant) -> Option<PeerId> {
+        self.lock().broker.robot(robot, grant).cloned()
+    }
 }
 
 /// How many messages a request counts as, beside the one that it is, by what it costs the others: a
 /// status goes to every listener, a session makes a robot work, and long texts have to be read and
 /// written.
-fn surcharge(kind: Kind, bytes: usize) -> u32 {
+pub(crate) fn surcharge(kind: Kind, bytes: usize) -> u32 {
     let for_length = u32::try_from(bytes / BYTES_PER_MESSAGE).unwrap_or(u32::MAX);
     let for_kind = match kind {
         Kind::SetPeerStatus => 49,

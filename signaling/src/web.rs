@@ -3,6 +3,7 @@
 
 mod fences;
 mod gate;
+mod pace;
 mod refusal;
 mod settings;
 mod viewer;
@@ -12,19 +13,23 @@ use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, Uri, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
 
 use crate::access::SUBPROTOCOL;
 use crate::api;
+use crate::limits::Permit;
 use crate::socket::Caller;
 use crate::whep;
 pub(crate) use fences::Strict;
 pub(crate) use gate::{Gate, Leave, forwarded};
-pub(crate) use refusal::Refusal;
+pub(crate) use pace::Waiting;
+use refusal::Refused;
+pub(crate) use refusal::{Refusal, no_such_method};
 pub use settings::WebSettings;
 use viewer::Viewer;
 
@@ -39,11 +44,50 @@ pub(crate) fn router(gate: Arc<Gate>, strict: Strict, whep: &whep::Settings) -> 
     Router::new()
         .route("/", get(root))
         .route("/ws", get(socket))
-        .fallback(get(file))
+        .method_not_allowed_fallback(no_such_method)
+        .fallback(get(file).fallback(no_such_method))
         .with_state(site)
-        .merge(api::routes(gate))
+        .merge(api::routes(gate.clone()))
         .merge(players)
+        .layer(middleware::from_fn_with_state(gate, admit))
         .layer(middleware::map_response_with_state(strict, fences::fence))
+}
+
+/// Lets nobody be answered without leave, and counts who is refused, wherever that is.
+async fn admit(
+    State(gate): State<Arc<Gate>>,
+    Extension(address): Extension<SocketAddr>,
+    Extension(leave): Extension<Leave>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let address = address.ip();
+    let response = match gate.leave(address, leave) {
+        Ok(permit) => {
+            request.extensions_mut().insert(permit.clone());
+            let response = next.run(request).await;
+            drop(permit);
+            response
+        }
+        Err(refusal) => refusal.into_response(),
+    };
+    if let Some(Refused(code)) = response.extensions().get() {
+        gate.hub().turn_away(address, *code);
+    }
+    response
+}
+
+/// Lets an address ask as much as one peer may say.
+pub(crate) async fn paced(
+    State(gate): State<Arc<Gate>>,
+    Extension(address): Extension<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match gate.pace(address.ip()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 #[derive(Clone)]
@@ -57,26 +101,25 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 async fn socket(
     State(site): State<Site>,
     Extension(address): Extension<SocketAddr>,
-    Extension(leave): Extension<Leave>,
+    Extension(permit): Extension<Arc<Permit>>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    site.connect(upgrade, &headers, address, leave)
+    upgrade: Upgrade,
+) -> Result<Response, Refusal> {
+    site.connect(upgrade?, &headers, address, permit)
 }
 
 /// The WebSocket for GStreamer's programs, which know no path; the viewer for browsers.
 async fn root(
     State(site): State<Site>,
     Extension(address): Extension<SocketAddr>,
-    Extension(leave): Extension<Leave>,
+    Extension(permit): Extension<Arc<Permit>>,
     headers: HeaderMap,
     upgrade: Upgrade,
-) -> Response {
-    match upgrade {
-        Ok(upgrade) => site.connect(upgrade, &headers, address, leave),
-        Err(rejection) if headers.contains_key(header::UPGRADE) => rejection.into_response(),
-        Err(_) => site.viewer.page("index.html", &headers),
+) -> Result<Response, Refusal> {
+    if upgrade.is_err() && !headers.contains_key(header::UPGRADE) {
+        return Ok(site.viewer.page("index.html", &headers));
     }
+    site.connect(upgrade?, &headers, address, permit)
 }
 
 async fn file(State(site): State<Site>, uri: Uri, headers: HeaderMap) -> Response {
@@ -90,30 +133,13 @@ impl Site {
         upgrade: WebSocketUpgrade,
         headers: &HeaderMap,
         address: SocketAddr,
-        leave: Leave,
-    ) -> Response {
-        let address = address.ip();
-        let hub = self.gate.hub();
-        match self.caller(headers, address, leave) {
-            Ok(caller) => hub.clone().accept(upgrade.protocols([SUBPROTOCOL]), caller),
-            Err(refusal) => {
-                hub.turn_away(address, refusal.code);
-                refusal.into_response()
-            }
-        }
-    }
-
-    fn caller(
-        &self,
-        headers: &HeaderMap,
-        address: std::net::IpAddr,
-        leave: Leave,
-    ) -> Result<Caller, Refusal> {
+        permit: Arc<Permit>,
+    ) -> Result<Response, Refusal> {
         self.gate.accepts()?;
         self.gate.knows_origin(headers)?;
         let grant = self.gate.grant(headers)?;
-        let permit = Some(self.gate.leave(address, leave)?);
-        Ok(Caller { grant, address, permit })
+        let caller = Caller { grant, address: address.ip(), permit: Some(permit) };
+        Ok(self.gate.hub().clone().accept(upgrade.protocols([SUBPROTOCOL]), caller))
     }
 }
 
@@ -134,7 +160,7 @@ mod tests {
         let unread = |_: &std::path::Path| unreachable!("no secret is configured");
         let servers = crate::ice::Servers::new(Vec::new(), &config.turn, unread).unwrap();
         let (hub, _all_closed) = Hub::new(&config, servers);
-        let gate = Arc::new(Gate::new(hub, None, false));
+        let gate = Arc::new(Gate::new(hub, None, &config));
         let router = TowerToHyperService::new(router(gate.clone(), Strict(false), &config.whep));
         let status = async |path: &str| {
             let mut request = Request::get(path).body(Body::empty()).unwrap();

@@ -9,7 +9,8 @@ use crate::config::{seconds, within};
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitSettings {
-    /// Connections in all, HTTP ones included: 1 to 1000000.
+    /// Connections in all, HTTP ones included (of those that come through a proxy, requests that are
+    /// being answered): 1 to 1000000.
     #[serde(deserialize_with = "within::<1, 1_000_000, _>")]
     pub max_connections: u32,
     /// Connections from one address: 0 (no limit) to 1000000. Of IPv6, a /64 is one address.
@@ -24,10 +25,10 @@ pub struct LimitSettings {
     /// The largest `meta` of a peer, in bytes of JSON: 256 to 1048576.
     #[serde(deserialize_with = "within::<256, 1_048_576, _>")]
     pub max_meta_bytes: u32,
-    /// Messages of one peer each second, in the long run: 1 to 1000000.
+    /// Messages of one peer each second, in the long run, and requests of one address: 1 to 1000000.
     #[serde(deserialize_with = "within::<1, 1_000_000, _>")]
     pub messages_per_s: u32,
-    /// Messages of one peer at once, after a rest: 1 to 1000000.
+    /// Messages of one peer at once, after a rest, and requests of one address: 1 to 1000000.
     #[serde(deserialize_with = "within::<1, 1_000_000, _>")]
     pub message_burst: u32,
     /// Refusals in a minute, in the long run and at once, before a peer is dropped: 1 to 1000000.
@@ -42,7 +43,8 @@ pub struct LimitSettings {
     /// How many messages may wait for one peer before it is dropped: 8 to 65536.
     #[serde(deserialize_with = "within::<8, 65_536, _>")]
     pub queue_messages: u32,
-    /// How many bytes may wait for one peer before it is dropped: 65536 to 1073741824.
+    /// How many bytes may wait for one peer before it is dropped, and of lists for one address:
+    /// 65536 to 1073741824.
     #[serde(deserialize_with = "within::<65_536, 1_073_741_824, _>")]
     pub queue_bytes: u32,
     /// How many bytes may wait for all peers together before slow ones are dropped: 1048576 to

@@ -4,13 +4,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use rovercast_protocol::signaling::ErrorCode;
 
+use super::pace::{Crowded, Pace, Waiting};
 use super::refusal::Refusal;
 use crate::access::{self, Denied, Grant, Verifier};
+use crate::config::Config;
 use crate::limits::Permit;
 use crate::socket::{Hub, unix_s};
 
@@ -22,20 +24,22 @@ pub(crate) struct Gate {
     verifier: Option<Verifier>,
     /// Whether pages are taken at the word that they are the broker's own, by whatever name.
     any_name: bool,
+    pace: Pace,
     draining: AtomicBool,
 }
 
 /// The leave that a connection has to be there; None where it is a proxy's, who speaks for many: then
-/// each of them needs his own.
+/// each request needs its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Leave(pub(crate) Option<Arc<Permit>>);
 
 impl Gate {
-    /// A gate that is open for whoever has a token of these keys. Without keys `insecure` says whether
-    /// others than this computer are meant to come.
-    pub(crate) fn new(hub: Arc<Hub>, verifier: Option<Verifier>, insecure: bool) -> Self {
-        let any_name = insecure || verifier.is_some();
-        Self { hub, verifier, any_name, draining: AtomicBool::new(false) }
+    /// A gate that is open for whoever has a token of these keys. Without keys `config.insecure` says
+    /// whether others than this computer are meant to come.
+    pub(crate) fn new(hub: Arc<Hub>, verifier: Option<Verifier>, config: &Config) -> Self {
+        let any_name = config.insecure || verifier.is_some();
+        let pace = Pace::new(&config.limits, hub.queued_bytes().clone());
+        Self { hub, verifier, any_name, pace, draining: AtomicBool::new(false) }
     }
 
     /// The peers behind the gate.
@@ -84,8 +88,51 @@ impl Gate {
         Err(Refusal::of(ErrorCode::Forbidden, details))
     }
 
-    /// The leave of a client that stays: that of its connection, or one of its own if a proxy speaks
-    /// for it.
+    /// Refuses what a page asks by a name of somebody's own that leads to this computer: of its own
+    /// server, as it believes, it asks without an origin. Programs may leave the name out.
+    pub(crate) fn knows_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let is_known = |host: &HeaderValue| host.to_str().is_ok_and(is_this_computer);
+        if self.any_name || headers.get(header::HOST).is_none_or(is_known) {
+            return Ok(());
+        }
+        let details = "without keys this is told by an IP address or `localhost` alone: ask by one of \
+                       those, or say --insecure";
+        Err(Refusal::of(ErrorCode::Forbidden, details))
+    }
+
+    /// Counts a request as a message of this address; refuses when it asks too much.
+    pub(crate) fn pace(&self, address: IpAddr) -> Result<(), Refusal> {
+        if self.pace.take(address, Instant::now()) {
+            return Ok(());
+        }
+        let details = "this address asks more than it may: ask less, or raise the broker's \
+                       messages_per_s";
+        Err(Refusal::of(ErrorCode::RateLimited, details))
+    }
+
+    /// Counts a request as so many messages more.
+    pub(crate) fn charge(&self, address: IpAddr, messages: u32) {
+        self.pace.charge(address, messages, Instant::now());
+    }
+
+    /// Lets an answer of so many bytes wait until it is read.
+    pub(crate) fn wait(&self, address: IpAddr, bytes: usize) -> Result<Waiting, Refusal> {
+        self.pace.wait(address, bytes, Instant::now()).map_err(|crowded| match crowded {
+            Crowded::Address => {
+                let details = "enough answers wait for this address: read those first, or raise the \
+                               broker's queue_bytes";
+                Refusal::of(ErrorCode::RateLimited, details)
+            }
+            Crowded::Full => {
+                let details = "too much waits for others: try again later, or raise the broker's \
+                               queue_bytes_in_all";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Refusal::new(status, ErrorCode::RateLimited, details)
+            }
+        })
+    }
+
+    /// The leave of a request: that of its connection, or one of its own if a proxy speaks for it.
     pub(crate) fn leave(&self, address: IpAddr, leave: Leave) -> Result<Arc<Permit>, Refusal> {
         match leave.0 {
             Some(permit) => Ok(permit),

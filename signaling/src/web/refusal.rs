@@ -1,5 +1,7 @@
 //! Why a request gets no answer: a status and a code for programs, reason and remedy for people.
 
+use axum::extract::rejection::PathRejection;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rovercast_protocol::signaling::{ErrorCode, ErrorMessage};
@@ -17,6 +19,19 @@ pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     /// What is wrong and how to mend it, for people.
     pub(crate) details: String,
+    /// Whether it is nothing that the broker refuses here: a peer's request that it refused and counted
+    /// as such, or a robot's own words.
+    relayed: bool,
+}
+
+/// Stands in the extensions of a response that is a refusal, for who counts them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused(pub(crate) ErrorCode);
+
+/// Answers what asks with another method than the path knows.
+pub(crate) async fn no_such_method() -> Refusal {
+    let details = "this path does not know this method: use one of those in Allow";
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::UnknownType, details)
 }
 
 impl Refusal {
@@ -42,7 +57,7 @@ impl Refusal {
 
     /// A refusal with a status that its code does not tell.
     pub(crate) fn new(status: StatusCode, code: ErrorCode, details: impl Into<String>) -> Self {
-        Self { status, code, details: details.into() }
+        Self { status, code, details: details.into(), relayed: false }
     }
 
     /// What is said of it: JSON with `code` and `details`.
@@ -73,7 +88,9 @@ impl From<crate::limits::Refusal> for Refusal {
 impl From<ErrorMessage> for Refusal {
     /// What the broker or the robot complains of.
     fn from(error: ErrorMessage) -> Self {
-        Self::of(error.code.unwrap_or(ErrorCode::Other), error.details)
+        // Nobody could do anything with a code that is not known here.
+        let code = error.code.filter(|code| *code != ErrorCode::Other);
+        Self { relayed: true, ..Self::of(code.unwrap_or(ErrorCode::Internal), error.details) }
     }
 }
 
@@ -83,9 +100,24 @@ impl From<crate::access::Denied> for Refusal {
     }
 }
 
+impl From<PathRejection> for Refusal {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(rejection.status(), ErrorCode::Malformed, rejection.body_text())
+    }
+}
+
+impl From<WebSocketUpgradeRejection> for Refusal {
+    fn from(rejection: WebSocketUpgradeRejection) -> Self {
+        Self::new(rejection.status(), ErrorCode::Malformed, rejection.body_text())
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.body()).into_response();
+        if !self.relayed {
+            response.extensions_mut().insert(Refused(self.code));
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

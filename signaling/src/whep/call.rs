@@ -2,10 +2,9 @@
 //! and the robot, up to the answer. Pure.
 
 use axum::http::StatusCode;
-use rovercast_protocol::ids::{CameraId, PeerId, RobotId, SessionId};
+use rovercast_protocol::ids::{CameraId, PeerId, SessionId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, Candidate, ErrorCode, IceServer, Meta, PeerBody, PeerInfo, PeerRequest, Sdp,
-    SessionRequest,
+    BrokerMessage, Candidate, ErrorCode, IceServer, PeerBody, PeerRequest, Sdp, SessionRequest,
 };
 
 use super::sdp;
@@ -17,8 +16,8 @@ const MAX_CANDIDATES: usize = 64;
 /// What a player asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
-    /// The robot.
-    pub robot: RobotId,
+    /// Who publishes the robot.
+    pub producer: PeerId,
     /// The one camera wanted; as many as the offer takes when left out.
     pub camera: Option<CameraId>,
     /// The SDP offer.
@@ -65,13 +64,7 @@ impl Call {
         match message {
             BrokerMessage::Welcome(welcome) => {
                 self.ice_servers = welcome.ice_servers;
-                Ok(Some(PeerRequest::List))
-            }
-            BrokerMessage::List { producers } => {
-                // Of two connections of one robot the later is the live one.
-                let robot = producers.into_iter().rfind(|peer| self.is_wanted(peer));
-                let robot = robot.ok_or_else(|| self.no_robot())?;
-                Ok(Some(PeerRequest::StartSession(self.request(robot.id))))
+                Ok(Some(PeerRequest::StartSession(self.request())))
             }
             BrokerMessage::SessionStarted(started) => {
                 self.session_id = Some(started.session_id);
@@ -98,7 +91,7 @@ impl Call {
             },
             BrokerMessage::EndSession(end) if self.is_ours(&end.session_id) => {
                 let details = "the robot ended the session before it answered: try again";
-                Err(Refusal::of(ErrorCode::Other, details))
+                Err(Refusal::of(ErrorCode::Internal, details))
             }
             _ => Ok(None),
         }
@@ -124,25 +117,12 @@ impl Call {
         self.session_id.as_ref() == Some(session_id)
     }
 
-    fn is_wanted(&self, peer: &PeerInfo) -> bool {
-        peer.meta.as_ref().and_then(Meta::robot).as_ref() == Some(&self.wish.robot)
-    }
-
-    fn request(&self, peer_id: PeerId) -> SessionRequest {
+    fn request(&self) -> SessionRequest {
         SessionRequest {
-            peer_id,
+            peer_id: self.wish.producer.clone(),
             offer: Some(self.wish.offer.clone()),
             cameras: self.wish.camera.clone().map(|camera| vec![camera]),
         }
-    }
-
-    /// The same words whether the robot is away or hidden from this player.
-    fn no_robot(&self) -> Refusal {
-        let details = format!(
-            "robot {} is not here, or not for you: look for its name in the list of robots",
-            self.wish.robot
-        );
-        Refusal::of(ErrorCode::UnknownPeer, details)
     }
 }
 
@@ -157,7 +137,6 @@ mod tests {
     use rovercast_protocol::signaling::{
         EndReason, ErrorMessage, PeerMessage, SessionEnd, SessionStarted, Welcome,
     };
-    use serde_json::json;
 
     use super::*;
 
@@ -166,20 +145,12 @@ mod tests {
 
     fn call(camera: Option<&str>) -> Call {
         let camera = camera.map(|camera| camera.parse().unwrap());
-        let wish = Wish { robot: "rover".parse().unwrap(), camera, offer: "v=0".to_owned() };
-        Call::new(wish)
+        let producer = PeerId("r".to_owned());
+        Call::new(Wish { producer, camera, offer: "v=0".to_owned() })
     }
 
     fn session(id: &str) -> SessionId {
         SessionId(id.to_owned())
-    }
-
-    fn listed(id: &str, meta: serde_json::Value) -> PeerInfo {
-        PeerInfo { id: PeerId(id.to_owned()), meta: Meta::of(&meta).ok() }
-    }
-
-    fn list(producers: Vec<PeerInfo>) -> BrokerMessage {
-        BrokerMessage::List { producers }
     }
 
     fn peer(session_id: &str, body: PeerBody) -> BrokerMessage {
@@ -209,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_finds_the_robot_and_asks_for_the_session() {
+    fn a_call_begins_with_a_request_for_the_session() {
         for camera in [None, Some("front")] {
             let mut call = call(camera);
             let server =
@@ -219,26 +190,16 @@ mod tests {
                 ice_servers: vec![server.clone()],
                 ice_servers_ttl_s: None,
             };
-            let said = call.hear(BrokerMessage::Welcome(welcome)).unwrap();
-            assert_eq!(said, Some(PeerRequest::List));
-            let producers = vec![
-                listed("old", json!({"name": "rover"})),
-                listed("live", json!({"name": "rover"})),
-                listed("other", json!({"name": "rover-2"})),
-                PeerInfo { id: PeerId("bare".into()), meta: None },
-                listed("odd", json!([{"name": "rover"}])),
-            ];
             let request = SessionRequest {
-                peer_id: PeerId("live".into()),
+                peer_id: PeerId("r".into()),
                 offer: Some("v=0".to_owned()),
                 cameras: camera.map(|camera| vec![camera.parse().unwrap()]),
             };
-            let said = call.hear(list(producers)).unwrap();
+            let said = call.hear(BrokerMessage::Welcome(welcome)).unwrap();
             assert_eq!(said, Some(PeerRequest::StartSession(request)));
+            assert_eq!(call.ice_servers, [server]);
             assert!(!call.is_answered());
         }
-        let refusal = call(None).hear(list(vec![])).unwrap_err();
-        assert_eq!((refusal.status, refusal.code), (StatusCode::NOT_FOUND, ErrorCode::UnknownPeer));
     }
 
     #[test]
@@ -290,7 +251,10 @@ mod tests {
                 assert_eq!(refusal.details, "why");
             }
         }
-        assert_eq!(started().hear(error(None, None)).unwrap_err().status.as_u16(), 503);
+        for code in [None, Some(ErrorCode::Other)] {
+            let refusal = started().hear(error(code, None)).unwrap_err();
+            assert_eq!((refusal.status.as_u16(), refusal.code), (503, ErrorCode::Internal));
+        }
         assert_eq!(started().hear(error(None, Some("another"))), Ok(None));
     }
 
@@ -304,6 +268,7 @@ mod tests {
             BrokerMessage::EndSession(end)
         };
         assert_eq!(started().hear(end("another")), Ok(None));
-        assert_eq!(started().hear(end("s")).unwrap_err().status.as_u16(), 503);
+        let refusal = started().hear(end("s")).unwrap_err();
+        assert_eq!((refusal.status.as_u16(), refusal.code), (503, ErrorCode::Internal));
     }
 }

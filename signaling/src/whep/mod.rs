@@ -17,19 +17,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{patch, post};
 use axum::{Router, middleware};
+use futures_util::StreamExt;
 use rovercast_protocol::ids::{CameraId, RobotId};
 use rovercast_protocol::signaling::{BrokerMessage, ErrorCode, PeerRequest};
 use tokio::time::timeout;
 
 use crate::access::Grant;
-use crate::socket::Attached;
-use crate::web::{Gate, Refusal};
+use crate::metrics::Kind;
+use crate::socket::{Attached, surcharge};
+use crate::web::{Gate, Refusal, no_such_method, paced};
 use call::{Agreed, Call, Wish};
 use fragment::Unfit;
 use sdp::Offer;
@@ -58,6 +61,8 @@ pub(crate) fn routes(gate: Arc<Gate>, settings: &Settings) -> Router {
         .route("/whep/{robot}", post(call_robot))
         .route("/whep/{robot}/{camera}", post(call_camera))
         .route("/whep/{robot}/sessions/{session}", patch(trickle).delete(end))
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(gate.clone(), paced))
         .layer(middleware::from_fn_with_state(gate, cors::fence))
         .with_state(whep)
 }
@@ -71,39 +76,44 @@ struct Whep {
 
 async fn call_robot(
     State(whep): State<Whep>,
-    Path(robot): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     Extension(address): Extension<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let Path(robot) = path?;
     whep.call(&robot, None, address.ip(), &headers, body).await
 }
 
 async fn call_camera(
     State(whep): State<Whep>,
-    Path((robot, camera)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     Extension(address): Extension<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let Path((robot, camera)) = path?;
     whep.call(&robot, Some(&camera), address.ip(), &headers, body).await
 }
 
 async fn trickle(
     State(whep): State<Whep>,
-    Path((robot, key)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     Extension(address): Extension<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let session = whep.session(&robot, &key, address.ip(), &headers)?;
+    let Path((robot, key)) = path?;
+    let grant = whep.grant(&headers)?;
     want_type(&headers, FRAGMENT)?;
+    // Before the session is looked for, which must not live on while somebody sends a body.
+    let text = read(body).await?;
+    let session = whep.session(&robot, &key, &grant)?;
     if !headers::matches(&headers, &session.etag) {
         let details = "the If-Match of the request is not the ETag of this session";
         let status = StatusCode::PRECONDITION_FAILED;
         return Err(Refusal::new(status, ErrorCode::UnknownSession, details));
     }
-    let text = read(body).await?;
     let candidates = fragment::candidates(&text, &session.offer).map_err(|unfit| {
         let status = match unfit {
             Unfit::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -111,17 +121,18 @@ async fn trickle(
         };
         Refusal::new(status, ErrorCode::BadCandidate, unfit.to_string())
     })?;
+    whep.gate.charge(address.ip(), u32::try_from(candidates.len()).unwrap_or(u32::MAX));
     session.add(candidates)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn end(
     State(whep): State<Whep>,
-    Path((robot, key)): Path<(String, String)>,
-    Extension(address): Extension<SocketAddr>,
+    path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    whep.session(&robot, &key, address.ip(), &headers)?;
+    let Path((robot, key)) = path?;
+    whep.session(&robot, &key, &whep.grant(&headers)?)?;
     whep.sessions.end(&key);
     Ok(StatusCode::OK.into_response())
 }
@@ -135,7 +146,7 @@ impl Whep {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Response, Refusal> {
-        let grant = self.grant(address, headers)?;
+        let grant = self.grant(headers)?;
         want_type(headers, SDP)?;
         if !headers::takes_sdp(headers) {
             let details =
@@ -144,11 +155,14 @@ impl Whep {
         }
         let robot: RobotId = robot.parse().map_err(not_here)?;
         let camera: Option<CameraId> = camera.map(str::parse).transpose().map_err(not_here)?;
-        let seat = self.sessions.admit(address)?;
         let text = read(body).await?;
+        self.gate.charge(address, surcharge(Kind::StartSession, text.len()));
         let offer = Offer::parse(&text).map_err(|wrong| Refusal::of(ErrorCode::BadSdp, wrong))?;
-        let mut peer = self.gate.hub().attach(grant.clone(), address);
-        let wish = Wish { robot: robot.clone(), camera, offer: text };
+        let hub = self.gate.hub();
+        let producer = hub.robot(&robot, &grant).ok_or_else(|| no_robot(&robot))?;
+        let seat = self.sessions.admit(address)?;
+        let mut peer = hub.attach(grant.clone(), address);
+        let wish = Wish { producer, camera, offer: text };
         let Agreed { session_id, answer, ice_servers } =
             agree(&mut peer, Call::new(wish), self.gather).await?;
         tracing::info!(session = %session_id, %robot, %address, "a WHEP session begins");
@@ -170,28 +184,21 @@ impl Whep {
         Ok(response)
     }
 
-    /// What who asks may do; that he may do nothing is counted.
-    fn grant(&self, address: IpAddr, headers: &HeaderMap) -> Result<Grant, Refusal> {
-        let turned_away = |refusal: &Refusal| self.gate.hub().turn_away(address, refusal.code);
-        self.gate.accepts().and_then(|()| self.gate.grant(headers)).inspect_err(turned_away)
+    /// What who asks may do.
+    fn grant(&self, headers: &HeaderMap) -> Result<Grant, Refusal> {
+        self.gate.accepts()?;
+        self.gate.grant(headers)
     }
 
     /// The session of this name, for who may refer to it.
-    fn session(
-        &self,
-        robot: &str,
-        key: &str,
-        address: IpAddr,
-        headers: &HeaderMap,
-    ) -> Result<Running, Refusal> {
-        let grant = self.grant(address, headers)?;
+    fn session(&self, robot: &str, key: &str, grant: &Grant) -> Result<Running, Refusal> {
         let unknown = || {
             let details = "there is no such session, or no more: POST an offer for a new one";
             Refusal::of(ErrorCode::UnknownSession, details)
         };
         let found = self.sessions.find(key).filter(|found| found.robot.as_str() == robot);
         let session = found.ok_or_else(unknown)?;
-        if session.belongs_to(&grant) {
+        if session.belongs_to(grant) {
             Ok(session)
         } else {
             let details = "this session was begun with a token of another subject";
@@ -244,12 +251,24 @@ async fn read(body: Body) -> Result<String, Refusal> {
         let details = "the body of the request did not come in time";
         Refusal::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::TooSlow, details)
     };
-    let bytes: Bytes =
-        timeout(BODY, to_bytes(body, MAX_BODY_BYTES)).await.map_err(slow)?.map_err(|_| {
-            let details = format!("the body of the request is longer than {MAX_BODY_BYTES} bytes");
-            Refusal::of(ErrorCode::TooLarge, details)
-        })?;
-    String::from_utf8(bytes.into())
+    let broken = |_| {
+        let details = "the body of the request breaks off, or is not sent as HTTP wants it";
+        Refusal::of(ErrorCode::Malformed, details)
+    };
+    let pieces = async {
+        let (mut bytes, mut pieces) = (Vec::new(), body.into_data_stream());
+        while let Some(piece) = pieces.next().await {
+            bytes.extend_from_slice(&piece.map_err(broken)?);
+            if bytes.len() > MAX_BODY_BYTES {
+                let details =
+                    format!("the body of the request is longer than {MAX_BODY_BYTES} bytes");
+                return Err(Refusal::of(ErrorCode::TooLarge, details));
+            }
+        }
+        Ok(bytes)
+    };
+    let bytes = timeout(BODY, pieces).await.map_err(slow)??;
+    String::from_utf8(bytes)
         .map_err(|_| Refusal::of(ErrorCode::Malformed, "the body of the request is not UTF-8"))
 }
 
@@ -263,6 +282,14 @@ fn want_type(headers: &HeaderMap, wanted: &str) -> Result<(), Refusal> {
 
 fn not_here(error: impl std::fmt::Display) -> Refusal {
     Refusal::of(ErrorCode::UnknownPeer, error.to_string())
+}
+
+/// The same words whether the robot is away or hidden from this player.
+fn no_robot(robot: &RobotId) -> Refusal {
+    let details = format!(
+        "robot {robot} is not here, or not for you: look for its name in the list of robots"
+    );
+    Refusal::of(ErrorCode::UnknownPeer, details)
 }
 
 fn no_answer() -> Refusal {

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::say;
 use super::sdp::Offer;
 use crate::access::Grant;
+use crate::limits::counted;
 use crate::socket::Attached;
 use crate::web::Refusal;
 
@@ -32,13 +33,13 @@ pub(crate) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Book {
-    /// Of each address, those that are being made included.
+    /// Of each address as it is counted, those that are being made included.
     by_address: HashMap<IpAddr, usize>,
     count: usize,
     running: HashMap<String, Running>,
 }
 
-/// A session that runs. When this is dropped, it ends.
+/// A session that runs. When this is dropped, it ends: so nobody keeps a copy while he waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Running {
     /// The robot that plays.
@@ -70,6 +71,7 @@ impl Running {
 #[derive(Debug)]
 pub(crate) struct Seat {
     sessions: Arc<Sessions>,
+    /// As it is counted.
     address: IpAddr,
     key: String,
 }
@@ -96,6 +98,7 @@ impl Sessions {
 
     /// Takes room for a session.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Seat, Refusal> {
+        let address = counted(address);
         let mut book = self.lock();
         if book.count >= self.max {
             let details = "the broker has as many WHEP sessions as it may: try again later, or raise \
@@ -159,7 +162,7 @@ impl Sessions {
 
 /// Keeps the peer of a session for as long as that lasts.
 async fn keep(
-    seat: Seat,
+    _seat: Seat,
     mut peer: Attached,
     session_id: SessionId,
     mut patches: mpsc::Receiver<Vec<Candidate>>,
@@ -183,7 +186,7 @@ async fn keep(
             },
         }
     }
-    tracing::info!(session = %session_id, address = %seat.address, "a WHEP session has ended");
+    tracing::info!(session = %session_id, "a WHEP session has ended");
 }
 
 /// Whether this is the end of the session.
@@ -197,6 +200,17 @@ fn ends(text: &str, session_id: &SessionId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let sessions = Sessions::new(9, 1);
+        let admit = |address: &str| sessions.admit(address.parse().unwrap());
+        let one = admit("2001:db8::1").unwrap();
+        assert_eq!(admit("2001:db8::2").unwrap_err().status.as_u16(), 429);
+        let _other = admit("2001:db8:0:1::1").unwrap();
+        drop(one);
+        let _again = admit("2001:db8::2").unwrap();
+    }
 
     #[test]
     fn there_is_room_for_so_many() {

@@ -7,7 +7,7 @@ use crate::client::Peer;
 use crate::guarded::{Guarded, call, foreign_token, status};
 
 /// Signed with the secret of these tests, for everything, until the end of 2019.
-const EXPIRED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
+pub(crate) const EXPIRED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
     eyJzdWIiOiJsYXRlIiwic2NvcGUiOiJ2aWV3OiogcHVibGlzaDoqIiwiaWF0IjoxNTc3ODM2ODAwLCJleHAiOjE1Nzc5MjMyMDB9.\
     bIwXJjbkIGQDjGfnHE6bgCWRX8qMddS-3MKZC7Sf_BI";
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::PATIENCE;
 use crate::guarded::Guarded;
+use crate::pages::connect_from;
 
 #[tokio::test]
 async fn a_flood_of_connections_from_one_address_harms_nobody_else() {
@@ -94,13 +94,6 @@ async fn a_flood_of_messages_is_refused_and_then_closed() {
     assert!(broker.refused("rate-limited").await > 0);
     assert_eq!(broker.ended("rate-limited").await, 1);
     bystanders.notice_nothing().await;
-}
-
-/// A connection from one of this computer's addresses.
-async fn connect_from(host: [u8; 4], broker: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from((host, 0))).unwrap();
-    socket.connect(broker).await.unwrap()
 }
 
 /// Sends a handshake so slowly that it never ends, each from another point on, until it is cut off.

@@ -133,13 +133,17 @@ impl Peer {
     }
 
     pub(crate) async fn hear_text(&mut self) -> String {
-        loop {
-            match timeout(PATIENCE, self.socket.next()).await.unwrap() {
-                Some(Ok(Message::Text(text))) => return text.to_string(),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("no message but {other:?}"),
+        let heard = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => return text.to_string(),
+                    // They come again and again, whatever is waited for.
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("no message but {other:?}"),
+                }
             }
-        }
+        };
+        timeout(PATIENCE, heard).await.unwrap()
     }
 
     pub(crate) async fn hear(&mut self) -> Value {

@@ -8,13 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rovercast_signaling::access::{Algorithm, KeySettings, SigningKey};
 use rovercast_signaling::web::WebSettings;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Response};
 
-use crate::client::{Broker, Peer, config, limited};
-use crate::pages::{Answer, get};
+use crate::client::{Broker, PATIENCE, Peer, config, limited, talkative};
+use crate::pages::{connect_from, get, get_from};
 
 const SECRET: &str = "of these tests alone, and long enough";
 
@@ -81,12 +83,6 @@ async fn handshake(
     }
 }
 
-fn code(answer: &Answer) -> (u16, String) {
-    let said: Value = serde_json::from_str(&answer.body).unwrap();
-    assert!(said["details"].as_str().is_some_and(|details| !details.is_empty()), "{said}");
-    (answer.status, said["code"].as_str().unwrap().to_owned())
-}
-
 #[tokio::test]
 async fn robots_are_told_to_those_who_may_see_them() {
     let broker = guarded().await;
@@ -117,13 +113,13 @@ async fn what_is_asked_without_leave_is_refused() {
     let expired = format!("Authorization: Bearer {}\r\n", token("view:* metrics", false));
     for path in ["/api/robots", "/metrics"] {
         let answer = get(broker.address, path, "").await;
-        assert_eq!(code(&answer), (401, "unauthorized".to_owned()));
+        assert_eq!(answer.code(), (401, "unauthorized".to_owned()));
         assert_eq!(answer.header("www-authenticate"), "Bearer");
         let answer = get(broker.address, path, &expired).await;
-        assert_eq!(code(&answer), (401, "token-expired".to_owned()));
+        assert_eq!(answer.code(), (401, "token-expired".to_owned()));
     }
     let answer = get(broker.address, "/metrics", &bearing("view:*")).await;
-    assert_eq!(code(&answer), (403, "forbidden".to_owned()));
+    assert_eq!(answer.code(), (403, "forbidden".to_owned()));
     let figures = get(broker.address, "/metrics", &bearing("metrics")).await;
     assert_eq!(figures.status, 200);
     let refused = "rovercast_signaling_refusals_total{code=\"unauthorized\"} 2";
@@ -184,13 +180,13 @@ async fn an_address_that_has_enough_is_told_so() {
     let broker = Broker::start(limited(|limits| limits.max_connections_per_address = 1)).await;
     let mut one = broker.peer().await;
     let answer = get(broker.address, "/healthz", "").await;
-    assert_eq!(code(&answer), (429, "too-many-connections".to_owned()));
+    assert_eq!(answer.code(), (429, "too-many-connections".to_owned()));
     one.hear_nothing_else().await;
 
     let broker = Broker::start(limited(|limits| limits.max_connections = 1)).await;
     let mut one = broker.peer().await;
     let answer = get(broker.address, "/healthz", "").await;
-    assert_eq!(code(&answer), (503, "too-many-connections".to_owned()));
+    assert_eq!(answer.code(), (503, "too-many-connections".to_owned()));
     one.hear_nothing_else().await;
 }
 
@@ -205,6 +201,14 @@ async fn a_trusted_proxy_tells_whose_connection_it_is() {
     let (status, said) = from("203.0.113.7, 192.0.2.1").await.err().unwrap();
     assert_eq!((status, said["code"].as_str()), (429, Some("too-many-connections")));
     let _other = from("192.0.2.2").await.unwrap();
+    // Nor has it leave for anything else, while others may ask as often as they like.
+    let get = async |hops: &str| {
+        get(broker.address, "/healthz", &format!("X-Forwarded-For: {hops}\r\n")).await
+    };
+    assert_eq!(get("192.0.2.1").await.code(), (429, "too-many-connections".to_owned()));
+    for _ in 0..3 {
+        assert_eq!(get("192.0.2.3").await.status, 200);
+    }
 
     // Anybody else may claim what he likes.
     config.web.trusted_proxies = vec!["192.0.2.99".parse().unwrap()];
@@ -221,4 +225,96 @@ async fn a_head_that_is_too_long_is_not_read_to_its_end() {
     assert_eq!(get(broker.address, "/healthz", &long).await.status, 431);
     let fits = format!("X: {}\r\n", "x".repeat(10_000));
     assert_eq!(get(broker.address, "/healthz", &fits).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_address_asks_as_much_as_one_peer_may_say() {
+    let broker = Broker::start(limited(|limits| {
+        limits.messages_per_s = 1;
+        limits.message_burst = 30;
+    }))
+    .await;
+    let mut answered = 0;
+    let refused = loop {
+        let answer = get(broker.address, "/api/robots", "").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        answered += 1;
+        assert!(answered < 100, "never refused");
+    };
+    assert_eq!(refused.code(), (429, "rate-limited".to_owned()));
+    assert_eq!(refused.header("retry-after"), "5");
+    assert!(answered >= 30, "{answered}");
+    // What costs nothing is there, and others are untouched.
+    assert_eq!(get(broker.address, "/healthz", "").await.status, 200);
+    let other = async |path: &str| get_from([127, 0, 0, 9], broker.address, path, "").await;
+    assert_eq!(other("/api/robots").await.status, 200);
+    let counted = "rovercast_signaling_refusals_total{code=\"rate-limited\"} 1";
+    let figures = other("/metrics").await.body;
+    assert!(figures.lines().any(|line| line == counted), "{figures}");
+}
+
+#[tokio::test]
+async fn a_long_list_costs_more() {
+    let broker = Broker::start(limited(|limits| {
+        limits.messages_per_s = 1;
+        limits.message_burst = 100;
+    }))
+    .await;
+    // 28 KiB: 7 messages more.
+    let meta = json!({"name": "rover", "cameras": ["x".repeat(28 * 1024)]});
+    let mut robot = broker.peer().await;
+    robot.say(json!({"type": "setPeerStatus", "roles": ["producer"], "meta": meta})).await;
+    robot.hear_nothing_else().await;
+    let mut answered = 0;
+    while get(broker.address, "/api/robots", "").await.status == 200 {
+        answered += 1;
+    }
+    assert!((12..30).contains(&answered), "{answered}");
+}
+
+/// Longer than what the system keeps of it.
+#[tokio::test]
+async fn lists_that_are_not_read_do_not_pile_up() {
+    let broker = Broker::start(talkative(|limits| {
+        limits.max_message_bytes = 2 * 1024 * 1024;
+        limits.max_meta_bytes = 1024 * 1024;
+    }))
+    .await;
+    let mut robots = Vec::new();
+    for number in 0..8 {
+        let cameras = "x".repeat(1_000_000);
+        let meta = json!({"name": format!("r{number}"), "cameras": cameras});
+        let mut robot = broker.peer().await;
+        robot.say(json!({"type": "setPeerStatus", "roles": ["producer"], "meta": meta})).await;
+        robot.hear_nothing_else().await;
+        robots.push(robot);
+    }
+    let waiting = async || {
+        let page = get_from([127, 0, 0, 77], broker.address, "/metrics", "").await.body;
+        let value =
+            page.lines().find_map(|line| line.strip_prefix("rovercast_signaling_queued_bytes "));
+        value.unwrap().parse::<f64>().unwrap()
+    };
+    let mut slow = connect_from([127, 0, 0, 1], broker.address).await;
+    slow.write_all(b"GET /api/robots HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut read = vec![0; 12];
+    timeout(PATIENCE, slow.read_exact(&mut read)).await.unwrap().unwrap();
+    assert_eq!(read, b"HTTP/1.1 200");
+
+    let refused = get(broker.address, "/api/robots", "").await;
+    assert_eq!(refused.code(), (429, "rate-limited".to_owned()));
+    assert!(waiting().await > 8_000_000.0);
+    let other = get_from([127, 0, 0, 9], broker.address, "/api/robots", "").await;
+    assert_eq!(other.status, 200);
+
+    timeout(PATIENCE, slow.read_to_end(&mut read)).await.unwrap().unwrap();
+    let text = String::from_utf8(read).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+    assert_eq!(body, other.body);
+    assert_eq!(serde_json::from_str::<Value>(body).unwrap()["robots"].as_array().unwrap().len(), 8);
+    assert_eq!(waiting().await, 0.0);
+    assert_eq!(get(broker.address, "/api/robots", "").await.status, 200);
 }

@@ -4,6 +4,7 @@
 mod attack;
 mod attack_floods;
 mod attack_frames;
+mod attack_whep;
 mod client;
 mod expiry;
 mod frames;

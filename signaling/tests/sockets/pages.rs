@@ -1,13 +1,16 @@
 //! What the broker serves to browsers.
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use rovercast_signaling::Config;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::{Error, client::IntoClientRequest};
 
 use crate::client::{Broker, PATIENCE, Peer, config};
+use crate::http::request;
 
 #[tokio::test]
 async fn the_root_is_the_viewer_or_the_websocket() {
@@ -23,9 +26,11 @@ async fn the_root_is_the_viewer_or_the_websocket() {
     assert_eq!(get(broker.address, "/index.html", "").await.body, page.body);
 
     Peer::connect(&format!("ws://{}/", broker.address)).await;
-    let broken = get(broker.address, "/", "Connection: upgrade\r\nUpgrade: websocket\r\n").await;
-    assert_eq!(broken.status, 400);
-    assert_eq!(get(broker.address, "/ws", "").await.status, 400);
+    let half = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    for (path, headers) in [("/", half), ("/ws", half), ("/ws", "")] {
+        let broken = get(broker.address, path, headers).await;
+        assert_eq!(broken.code(), (400, "malformed".to_owned()), "{path} {headers}");
+    }
 }
 
 #[tokio::test]
@@ -71,6 +76,31 @@ async fn a_page_by_another_name_may_connect_only_where_everybody_may() {
     }
 }
 
+/// Of its own server, as it believes, such a page asks without an origin.
+#[tokio::test]
+async fn a_page_by_another_name_is_told_only_where_everybody_is() {
+    for insecure in [false, true] {
+        let broker = Broker::start(Config { insecure, ..config() }).await;
+        let ask = async |path: &str, host: &str| {
+            get_from([127, 0, 0, 1], broker.address, path, host).await
+        };
+        for path in ["/api/robots", "/metrics"] {
+            for host in ["evil.example:8765", "localhost.evil.example", "x", ""] {
+                let answer = ask(path, &format!("Host: {host}\r\n")).await;
+                match insecure {
+                    true => assert_eq!(answer.status, 200, "{path} {host}"),
+                    false => assert_eq!(answer.code(), (403, "forbidden".to_owned()), "{host}"),
+                }
+            }
+            for known in ["Host: 127.0.0.1\r\n", "Host: LocalHost:9\r\n", "Host: [::1]:9\r\n", ""] {
+                // HTTP before 1.1 has no such header.
+                assert_eq!(ask(path, known).await.status, 200, "{path} {known}");
+            }
+        }
+        assert_eq!(ask("/healthz", "Host: evil.example\r\n").await.status, 200);
+    }
+}
+
 #[tokio::test]
 async fn pages_are_not_sent_twice() {
     let broker = Broker::start(config()).await;
@@ -98,6 +128,11 @@ async fn health_is_told_and_nothing_else_is_there() {
     for path in ["/nothing", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "//index.html/", "/healthz/"] {
         assert_eq!(get(broker.address, path, "").await.status, 404, "{path}");
     }
+    for path in ["/", "/app.js", "/ws", "/healthz", "/metrics", "/api/robots"] {
+        let refused = request(broker.address, "POST", path, "", "").await;
+        assert_eq!((refused.status, refused.code().as_str()), (405, "unknown-type"), "{path}");
+        assert_eq!(refused.header("allow"), "GET,HEAD", "{path}");
+    }
 }
 
 /// What was answered to a request.
@@ -116,6 +151,14 @@ impl Answer {
 }
 
 impl Answer {
+    /// Status and code of a refusal, which must have a remedy, too.
+    pub(crate) fn code(&self) -> (u16, String) {
+        let said: serde_json::Value = serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.body));
+        assert!(said["details"].as_str().is_some_and(|details| !details.is_empty()), "{said}");
+        (self.status, said["code"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// Whether it carries this header.
     pub(crate) fn has(&self, name: &str) -> bool {
         let value = |line: &str| line.split_once(": ").is_some_and(|(found, _)| found == name);
@@ -125,18 +168,35 @@ impl Answer {
 
 /// Asks for a page; `headers` are lines of the request.
 pub(crate) async fn get(address: SocketAddr, path: &str, headers: &str) -> Answer {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n");
-    let text = tokio::task::spawn_blocking(move || {
-        let mut socket = std::net::TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let _ = socket.write_all(request.as_bytes());
-        let mut text = Vec::new();
+    let headers = format!("Host: {address}\r\n{headers}");
+    get_from([127, 0, 0, 1], address, path, &headers).await
+}
+
+/// The same from one of this computer's addresses, with nothing but these headers.
+pub(crate) async fn get_from(
+    host: [u8; 4],
+    broker: SocketAddr,
+    path: &str,
+    headers: &str,
+) -> Answer {
+    let request = format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+    let mut stream = connect_from(host, broker).await;
+    let mut text = Vec::new();
+    let asked = async {
+        let _ = stream.write_all(request.as_bytes()).await;
         // A broker that refuses does not read everything: what it said came before.
-        let _ = socket.read_to_end(&mut text);
-        String::from_utf8(text).unwrap()
-    });
-    let text = text.await.unwrap();
+        let _ = stream.read_to_end(&mut text).await;
+    };
+    timeout(PATIENCE, asked).await.unwrap();
+    let text = String::from_utf8(text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+/// A connection from one of this computer's addresses.
+pub(crate) async fn connect_from(host: [u8; 4], broker: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((host, 0))).unwrap();
+    timeout(PATIENCE, socket.connect(broker)).await.unwrap().unwrap()
 }
