@@ -1,7 +1,5 @@
 //! RTP on UDP and nothing else: what the same encoder and decoder can do at best.
 
-use std::sync::Barrier;
-
 use anyhow::Context;
 use gst::prelude::*;
 use rovercast_peer::start::share_clock;
@@ -58,33 +56,16 @@ pub(super) fn send(case: Case, ports: &str) -> anyhow::Result<()> {
     let Case { width, height, fps, .. } = case;
     let parameters = Parameters { width, height, fps, bitrate_kbps: BITRATE_KBPS, cores };
     let encoder = encoder.launch(parameters, |_| true);
-    // A pipeline for each camera, like the sender's, and all started at once: cameras in step take the
-    // processors from each other, those that are out of step do not.
-    let pipelines = ports.split(',').map(|port| {
-        let pipeline = source(
-            Case { cameras: 1, ..case },
-            &format!(
-                "{} ! {encoder} ! rtph264pay mtu=1200 pt=96 \
-                 ! udpsink host=127.0.0.1 port={port} sync=false",
-                line(case, 0)
-            ),
-        )?;
-        share_clock(&pipeline);
-        pipeline.set_state(gst::State::Ready)?;
-        anyhow::Ok(pipeline)
+    let lines = ports.split(',').enumerate().map(|(camera, port)| {
+        // Parts of a launch line have names of their own.
+        let encoder = encoder.replace("name=", &format!("name=of{camera}-"));
+        format!(
+            "{} ! {encoder} ! rtph264pay mtu=1200 pt=96 \
+             ! udpsink host=127.0.0.1 port={port} sync=false",
+            line(case, camera)
+        )
     });
-    let pipelines: Vec<_> = pipelines.collect::<Result<_, _>>()?;
-    let at_once = Barrier::new(pipelines.len());
-    std::thread::scope(|scope| {
-        let playing = pipelines.iter().map(|pipeline| {
-            scope.spawn(|| {
-                at_once.wait();
-                play(pipeline)
-            })
-        });
-        let playing: Vec<_> = playing.collect();
-        playing.into_iter().try_for_each(|playing| {
-            playing.join().map_err(|_| anyhow::anyhow!("a camera panicked"))?
-        })
-    })
+    let pipeline = source(case, &lines.collect::<Vec<_>>().join(" "))?;
+    share_clock(&pipeline);
+    play(&pipeline)
 }
