@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use rovercast_protocol::ids::{PeerId, RobotId, SessionId};
 use rovercast_protocol::signaling::{
-    BrokerMessage, EndReason, ErrorCode, ErrorMessage, IceServers, PeerInfo, PeerRequest, PeerRole,
-    SessionEnd, Welcome,
+    BrokerMessage, EndReason, ErrorCode, ErrorMessage, IceServers, MAX_BROKER_MESSAGE_BYTES,
+    PeerInfo, PeerRequest, PeerRole, SessionEnd, Welcome,
 };
 
 use crate::access::Grant;
@@ -132,7 +132,7 @@ impl Broker {
         Self {
             max_meta_bytes: limits.max_meta_bytes as usize,
             // So that it fits into a queue, even when something waits there.
-            max_list_bytes: (limits.queue_bytes as usize / 2).min(LONGEST_LIST_BYTES),
+            max_list_bytes: (limits.queue_bytes as usize / 2).min(MAX_BROKER_MESSAGE_BYTES),
             max_sessions_per_robot: limits.max_sessions_per_robot as usize,
             max_sessions_per_peer: limits.max_sessions_per_peer as usize,
             peers: HashMap::new(),
@@ -291,9 +291,6 @@ impl Broker {
 
 /// What a request leads to, or why it is refused.
 type Outcome = Result<Vec<Command>, ErrorMessage>;
-
-/// Robots, receivers and the viewer's page read no longer message than 8 MiB.
-const LONGEST_LIST_BYTES: usize = 8 * 1024 * 1024 - 1024;
 
 /// So many ended sessions are remembered of each peer.
 const ENDED_KEPT: usize = 64;

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rovercast_protocol::signaling::ErrorCode;
 
 mod bucket;
+mod count;
 mod settings;
 
 pub use bucket::{Bucket, Rate};
+pub(crate) use count::Count;
 pub use settings::LimitSettings;
 pub(crate) use settings::{CONSUMER_SHARES, Contradiction, REFUSAL_COST};
 

@@ -14,13 +14,10 @@ use rovercast_e2e::figures::Usage;
 use rovercast_e2e::lab::{
     Folder, PATIENCE, Program, address_in, gstreamer, open_sessions, robot_config,
 };
-use rovercast_e2e::net::{Host, Link, LinkSettings, Loss, Net, Viewer};
+use rovercast_e2e::net::{Host, Link, Loss, Net, TwoWays, Viewer};
 use rovercast_peer::start::now_us;
 
 type Outcome = anyhow::Result<()>;
-
-/// From a robot to the router; there and back it is twice that.
-const DELAY: Duration = Duration::from_millis(10);
 
 /// Pictures have to be back by then. Far more than it should take: hosts are slow at times.
 const BOUND: Duration = Duration::from_secs(10);
@@ -73,17 +70,8 @@ impl Drill {
         let Some(mut net) = Net::new()? else { return Ok(None) };
         gstreamer();
         let folder = Folder::new("paths")?;
-        let (robot, router) = (net.host("robot")?, net.router("router")?);
-        let operator = net.host("operator")?;
-        let far = LinkSettings { delay: [DELAY; 2], ..LinkSettings::default() };
-        let wifi = net.link("wifi", &robot, &router, far)?;
-        let lte = net.link("lte", &robot, &router, far)?;
-        let desk = net.link("desk", &operator, &router, LinkSettings::default())?;
-        robot.uplink(&wifi, 100)?;
-        robot.uplink(&lte, 200)?;
-        operator.uplink(&desk, 100)?;
-        // All know it by the address that depends on none of the robot's links.
-        let public = desk.address_of(&router)?.to_string();
+        let TwoWays { robot, router, operator, wifi, lte, public } = TwoWays::new(&mut net)?;
+        let public = public.to_string();
         let mut config = format!("listen = \"{public}:{PORT}\"\ninsecure = true\n");
         if relayed {
             router.forward_no_udp()?;

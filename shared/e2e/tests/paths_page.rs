@@ -6,14 +6,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use rovercast_e2e::browser::{Browser, LOOK_EVERY};
 use rovercast_e2e::lab::{Folder, PATIENCE, Program, gstreamer, open_sessions, robot_config};
-use rovercast_e2e::net::{Host, Link, LinkSettings, Loss, Net};
+use rovercast_e2e::net::{Host, Link, Loss, Net, TwoWays};
 use rovercast_peer::start::now_us;
 use tokio::time::{Instant, sleep};
 
 type Outcome = anyhow::Result<()>;
-
-/// From a robot to the router; there and back it is twice that.
-const DELAY: Duration = Duration::from_millis(10);
 
 const PORT: u16 = 8765;
 
@@ -22,16 +19,8 @@ fn a_page_sees_pictures_again_when_the_robot_has_another_way() -> Outcome {
     let Some(mut net) = Net::new()? else { return Ok(()) };
     gstreamer();
     let folder = Folder::new("paths-page")?;
-    let (robot, router) = (net.host("robot")?, net.router("router")?);
-    let operator = net.host("operator")?;
-    let far = LinkSettings { delay: [DELAY; 2], ..LinkSettings::default() };
-    let wifi = net.link("wifi", &robot, &router, far)?;
-    let lte = net.link("lte", &robot, &router, far)?;
-    let desk = net.link("desk", &operator, &router, LinkSettings::default())?;
-    robot.uplink(&wifi, 100)?;
-    robot.uplink(&lte, 200)?;
-    operator.uplink(&desk, 100)?;
-    let (_broker, address) = router.broker(desk.address_of(&router)?, PORT)?;
+    let TwoWays { robot, router, operator, wifi, lte, public } = TwoWays::new(&mut net)?;
+    let (_broker, address) = router.broker(public, PORT)?;
     let config = robot_config("r", &[("c", 320, 240, 30)]);
     let mut sender = robot.robot(&folder, &config, &address)?;
     // One thread: what the browser's driver is told has to be told inside the host.

@@ -42,6 +42,10 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 /// The same while there are signs that the network is in trouble.
 const PING_IN_DOUBT: Duration = Duration::from_millis(200);
 
+/// While one of these is unanswered for so long, another connection is tried: on one that works the answer
+/// comes first, as a connection takes more round trips.
+const UNANSWERED: Duration = Duration::from_millis(100);
+
 /// A broker that has not taken a message by then has stopped reading.
 const SENDING: Duration = Duration::from_secs(6);
 
@@ -278,7 +282,7 @@ impl Run {
                     let in_doubt = *self.doubtful.borrow();
                     asked = asked.map(|since| since + stood_still).filter(|_| in_doubt);
                     let answers = asked.is_none_or(|since| since.elapsed() < self.retry.answer());
-                    if asked.is_some_and(|since| since.elapsed() >= LOOK) && other.is_none() {
+                    if asked.is_some_and(|since| since.elapsed() >= UNANSWERED) && other.is_none() {
                         let mut dialer = self.dialer.clone();
                         other = Some(async move { dialer.connect().await }.boxed());
                     }

@@ -82,9 +82,13 @@ impl Sent {
         }
     }
 
-    /// Whether this one can be sent again.
+    /// Whether this one can be sent again: it is neither too old nor too far back.
     fn keeps(&self, seq: u16) -> bool {
-        self.0.front().is_none_or(|(_, first)| seq.wrapping_sub(*first) < u16::MAX / 2)
+        let (Some((_, first)), Some((_, last))) = (self.0.front(), self.0.back()) else {
+            return true;
+        };
+        seq.wrapping_sub(*first) as i16 >= 0
+            && i32::from(last.wrapping_sub(seq) as i16) < KEPT_PACKETS as i32
     }
 }
 
@@ -112,6 +116,10 @@ mod tests {
         assert!(sent.0.len() < 25, "{}", sent.0.len());
         sent.note(Duration::from_secs(60), newest.wrapping_add(1));
         assert!(!sent.keeps(newest.wrapping_sub(20)), "the camera was away");
+        let mut fast = Sent::default();
+        fast.note(Duration::ZERO, 0);
+        fast.note(Duration::from_secs(1), 5_000);
+        assert_eq!([900, 905, 5_010].map(|seq| fast.keeps(seq)), [false, true, true]);
     }
 
     #[test]

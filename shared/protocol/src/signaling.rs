@@ -29,6 +29,9 @@ pub use session::{
 /// The longest token that opens a broker, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 4 * 1024;
 
+/// The longest message that peers take from a broker, in bytes: lists of many robots are long.
+pub const MAX_BROKER_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+
 /// From a peer to the broker. Read with [`PeerRequest::parse`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase")]

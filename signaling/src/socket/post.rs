@@ -14,7 +14,7 @@ use super::{Robot, unix_s};
 use crate::access::Grant;
 use crate::audit::Who;
 use crate::broker::{Broker, Command, Note};
-use crate::limits::{CONSUMER_SHARES, LimitSettings};
+use crate::limits::{CONSUMER_SHARES, Count, LimitSettings};
 use crate::metrics::{Ended, Kind, Metrics};
 
 /// What is said to others costs its author the part of one in so many of what an answer to itself does.
@@ -71,31 +71,6 @@ pub(super) struct Frame<'a> {
     pub(super) kind: Kind,
     pub(super) text: Utf8Bytes,
     pub(super) came: Instant,
-}
-
-/// Bytes of a sum, for as long as this lives.
-#[derive(Debug)]
-struct Count(Arc<AtomicUsize>, usize);
-
-impl Count {
-    fn of(sum: &Arc<AtomicUsize>, bytes: usize) -> Self {
-        sum.fetch_add(bytes, Ordering::Relaxed);
-        Self(sum.clone(), bytes)
-    }
-
-    /// None when the sum would exceed the limit. Only those who hold the hub's lock count.
-    fn within(limit: usize, sum: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
-        if sum.load(Ordering::Relaxed) + bytes > limit {
-            return None;
-        }
-        Some(Self::of(sum, bytes))
-    }
-}
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        self.0.fetch_sub(self.1, Ordering::Relaxed);
-    }
 }
 
 impl Outbox {
@@ -190,16 +165,13 @@ impl State {
                     let Some(text) = text_of(&message) else { continue };
                     let bytes = text.len();
                     let word = self.word(text, Kind::from(&message), None);
+                    let calls = matches!(word.kind, Kind::StartSession | Kind::EndSession);
                     for peer_id in to {
-                        let other =
-                            frame.as_ref().map(|frame| frame.from).filter(|from| **from != peer_id);
-                        cost_bytes += if other.is_some() { bytes / AUDIENCE } else { bytes };
-                        let calls = matches!(word.kind, Kind::StartSession | Kind::EndSession);
-                        commands.extend(self.deliver(
-                            &peer_id,
-                            word.clone(),
-                            other.filter(|_| calls),
-                        ));
+                        let author = frame.as_ref().map(|frame| frame.from);
+                        let author = author.filter(|author| **author != peer_id);
+                        cost_bytes += if author.is_some() { bytes / AUDIENCE } else { bytes };
+                        let behalf = author.filter(|_| calls);
+                        commands.extend(self.deliver(&peer_id, word.clone(), behalf));
                     }
                 }
                 Command::Relay { to, to_producer } => {

@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 use std::mem;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::limits::{Bucket, LimitSettings, Rate, counted};
+use crate::limits::{Bucket, Count, LimitSettings, Rate, counted};
 
 /// So many addresses that ask are remembered at least, and twice as many at most. Whoever has more of
 /// them wins nothing by being forgotten: each may ask as much as this one.
@@ -41,8 +41,8 @@ struct Share {
 /// An answer that waits to be read, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    bytes: usize,
-    sums: [Arc<AtomicUsize>; 2],
+    here: Count,
+    in_all: Count,
 }
 
 /// Why an answer may not wait.
@@ -83,13 +83,11 @@ impl Pace {
         bytes: usize,
         now: Instant,
     ) -> Result<Waiting, Crowded> {
-        let sums =
-            [self.of(address, now, |share| share.waiting.clone()), self.waiting_in_all.clone()];
-        let [here, all] = sums.each_ref().map(|sum| sum.fetch_add(bytes, Ordering::Relaxed));
-        let waiting = Waiting { bytes, sums };
-        if here > 0 && here + bytes > self.bytes_of_one {
+        let here = self.of(address, now, |share| Count::of(&share.waiting, bytes));
+        let waiting = Waiting { here, in_all: Count::of(&self.waiting_in_all, bytes) };
+        if waiting.here.exceeds(self.bytes_of_one) {
             Err(Crowded::Address)
-        } else if all > 0 && all + bytes > self.bytes_in_all {
+        } else if waiting.in_all.exceeds(self.bytes_in_all) {
             Err(Crowded::Full)
         } else {
             Ok(waiting)
@@ -109,16 +107,9 @@ impl Pace {
     }
 }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        for sum in &self.sums {
-            sum.fetch_sub(self.bytes, Ordering::Relaxed);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use super::*;

@@ -24,6 +24,7 @@ mod delay;
 mod host;
 mod link;
 pub mod path;
+mod two_ways;
 mod viewer;
 
 use std::path::Path;
@@ -34,6 +35,7 @@ use anyhow::{Context, ensure};
 
 pub use host::Host;
 pub use link::{Count, Link, LinkSettings, Loss};
+pub use two_ways::TwoWays;
 pub use viewer::{Seen, Viewer};
 
 /// Begins the name of every namespace that is made here; the number of the test's process follows.

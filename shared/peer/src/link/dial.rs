@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use rovercast_protocol::signaling::MAX_BROKER_MESSAGE_BYTES;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
@@ -17,13 +18,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, error::TlsError};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
+use super::doubts::{self, Doubt};
 use super::race::{self, Pace, Reached};
 use super::refusal::Refusal;
 use super::target::Target;
 use super::tls;
-
-/// No message of a broker is longer than this, in bytes: lists of many robots are long.
-const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 const PACE: Pace = Pace { next: Duration::from_millis(300), within: Duration::from_secs(5) };
 
@@ -47,19 +46,19 @@ pub(super) struct Dialer {
     target: Arc<Target>,
     /// Read once: the system's certificates are many.
     tls: Option<Arc<ClientConfig>>,
-    told: Doubts,
+    told: Told,
 }
 
 /// What has been said of the token, so that it is said once.
-#[derive(Clone, Copy, Default, PartialEq)]
-struct Doubts {
+#[derive(Clone, Copy, Default)]
+struct Told {
     exposed: bool,
     given_away: bool,
 }
 
 impl Dialer {
     pub(super) fn new(target: Target) -> Self {
-        Self { target: Arc::new(target), tls: None, told: Doubts::default() }
+        Self { target: Arc::new(target), tls: None, told: Told::default() }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -71,8 +70,8 @@ impl Dialer {
         let request = self.prepare().await.map_err(Refusal::lost)?;
         let (request, url) = (&request, self.url());
         let limits = WebSocketConfig::default()
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+            .max_message_size(Some(MAX_BROKER_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_BROKER_MESSAGE_BYTES));
         let attempt = |reached: Reached| {
             let connector = self.tls.clone().map_or(Connector::Plain, Connector::Rustls);
             async move {
@@ -125,17 +124,17 @@ impl Dialer {
     }
 
     fn warn(&mut self, exposed: bool) {
-        let doubts = Doubts { exposed, given_away: self.target.gives_token_away() };
+        let now = Told { exposed, given_away: self.target.gives_token_away() };
+        let before = std::mem::replace(&mut self.told, now);
         let file = self.target.token_file.as_deref().map(|file| file.display().to_string());
         let file = file.unwrap_or_default();
-        if doubts.exposed && !self.told.exposed {
-            tracing::warn!("others on this computer may read the token in {file}: chmod 600 it");
+        let news = [
+            (now.exposed && !before.exposed).then(|| doubts::exposed(&file)),
+            (now.given_away && !before.given_away).then(|| doubts::given_away(&file, self.url())),
+        ];
+        for Doubt { text, remedy, .. } in news.into_iter().flatten() {
+            tracing::warn!("{text}: {remedy}");
         }
-        if doubts.given_away && !self.told.given_away {
-            let url = self.url();
-            tracing::warn!("the token in {file} goes to {url} in clear text: use wss://");
-        }
-        self.told = doubts;
     }
 }
 

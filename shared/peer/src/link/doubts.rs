@@ -22,9 +22,7 @@ impl Target {
     /// What is doubtful at this second of the Unix clock. Reads the files that are named.
     pub fn doubts(&self, now_unix_s: u64) -> Vec<Doubt> {
         let mut doubts = Vec::new();
-        let mut doubt = |about, text: String, remedy: String| {
-            doubts.push(Doubt { about, text, remedy });
-        };
+        let doubt = |about, text, remedy| Doubt { about, text, remedy };
         let url = &self.url;
         let file = self.token_file.as_deref().map(|file| file.display().to_string());
         let file = file.unwrap_or_default();
@@ -32,35 +30,47 @@ impl Target {
             Ok(None) => {}
             Err(error) => {
                 let remedy = "put one there that the broker's operator made, and nothing else";
-                doubt("token", error, remedy.to_owned());
+                doubts.push(doubt("token", error, remedy.to_owned()));
             }
             Ok(Some(token)) => {
                 if token.exposed {
-                    let text = format!("others on this computer may read the token in {file}");
-                    doubt("token", text, format!("`chmod 600 {file}`"));
+                    doubts.push(exposed(&file));
                 }
                 let over_s = expiry(&token.text).and_then(|end| now_unix_s.checked_sub(end));
                 if let Some(over_s) = over_s {
                     let text = format!("the token in {file} expired {} ago", length(over_s));
-                    doubt("token", text, "put a new one there: it is used at once".to_owned());
+                    let remedy = "put a new one there: it is used at once";
+                    doubts.push(doubt("token", text, remedy.to_owned()));
                 }
             }
         }
         if self.gives_token_away() {
-            let text = format!("the token in {file} goes to {url} in clear text");
-            doubt("token", text, "use wss://".to_owned());
+            doubts.push(given_away(&file, url));
         }
         if url.starts_with("wss://") {
             if let Err(error) = tls::config(self) {
-                doubt("tls", error, "until then there is no connection to the broker".to_owned());
+                let remedy = "until then there is no connection to the broker";
+                doubts.push(doubt("tls", error, remedy.to_owned()));
             }
         } else if self.tls_fingerprint.is_some() || self.ca_file.is_some() {
             let key = if self.ca_file.is_some() { "ca_file" } else { "tls_fingerprint" };
             let text = format!("{key} is set, but {url} shows no certificate");
-            doubt("tls", text, "write wss://".to_owned());
+            doubts.push(doubt("tls", text, "write wss://".to_owned()));
         }
         doubts
     }
+}
+
+/// Others may read the token in this file.
+pub(super) fn exposed(file: &str) -> Doubt {
+    let text = format!("others on this computer may read the token in {file}");
+    Doubt { about: "token", text, remedy: format!("`chmod 600 {file}`") }
+}
+
+/// Whoever listens on the way to this broker may read it.
+pub(super) fn given_away(file: &str, url: &str) -> Doubt {
+    let text = format!("the token in {file} goes to {url} in clear text");
+    Doubt { about: "token", text, remedy: "use wss://".to_owned() }
 }
 
 /// From when on a JWT says that it is void, in Unix seconds; none for what is no JWT. Whether it is
