@@ -15,11 +15,16 @@ const MOST_TRIES: i32 = 8;
 /// several at a time that would be all but one, even where it is only a guess.
 const REQUESTS_EXPIRE_MS: i32 = 10_000;
 
-/// Makes a new one ask for what is missing as soon as something newer is there.
-pub fn prepare(buffer: &gst::Element) {
+/// What restores a packet comes within this time after the next one, in milliseconds: behind the same
+/// picture.
+const RESTORED_WITHIN_MS: i32 = 10;
+
+/// Makes a new one ask for what is missing as soon as something newer is there; or, where it is
+/// `protected`, as soon as it should have been restored.
+pub fn prepare(buffer: &gst::Element, protected: bool) {
     // It would wait for half a picture's time, in case that packets overtake each other. They
     // hardly ever do, and then a packet comes twice; but every loss would cost that time.
-    set(buffer, "rtx-delay", 0i32);
+    set(buffer, "rtx-delay", if protected { RESTORED_WITHIN_MS } else { 0 });
     set(buffer, "rtx-min-retry-timeout", REQUESTS_APART.as_millis() as i32);
     set(buffer, "rtx-max-retries", MOST_TRIES);
     set(buffer, "rtx-deadline", REQUESTS_EXPIRE_MS);

@@ -161,6 +161,13 @@ fn write_flow(page: &mut Page<'_>, known: &Known) -> fmt::Result {
         "rovercast_receiver_camera_packets_recovered",
         "Packets that were lost and came when they were asked for again, in this session.",
         |report| report.packets_recovered,
+    )?;
+    counters(
+        page,
+        known,
+        "rovercast_receiver_camera_packets_restored",
+        "Packets that were lost and restored from others, in this session.",
+        |report| report.packets_restored,
     )
 }
 
@@ -227,6 +234,7 @@ mod tests {
             bitrate_kbps: 900,
             packets_lost: 3,
             packets_recovered: 4,
+            packets_restored: 5,
             decoder: "avdec_h264".to_owned(),
             frames_decoded: 77,
             frames_dropped: 0,

@@ -71,6 +71,8 @@ pub struct CameraReport {
     pub packets_lost: u64,
     /// Packets that were lost and came when they were asked for again, since the session began.
     pub packets_recovered: u64,
+    /// Packets that were lost and restored from others, since the session began.
+    pub packets_restored: u64,
     /// Pictures decoded since the receiver started.
     pub frames_decoded: u64,
     /// Access units not decoded, because the decoder was too slow, since the receiver started.

@@ -73,6 +73,8 @@ pub struct NetworkFigures {
     pub packets_lost: u64,
     /// Packets that came when they were asked for again.
     pub packets_recovered: u64,
+    /// Packets that were restored from others.
+    pub packets_restored: u64,
     /// The longest that a packet is waited for, in milliseconds.
     pub jitter_buffer_ms: u32,
     /// How unevenly packets come, in milliseconds (RFC 3550, section 6.4.1).
@@ -124,7 +126,7 @@ impl Session {
     pub fn jitter_buffer(&mut self, ssrc: u32, element: glib::WeakRef<gst::Element>) {
         if self.jitter_buffers.len() < MAX_JITTER_BUFFERS {
             if let Some(buffer) = element.upgrade() {
-                jitter_buffer::prepare(&buffer);
+                jitter_buffer::prepare(&buffer, self.connection.restored(ssrc).is_some());
             }
             self.jitter_buffers.insert(ssrc, element);
         }
@@ -260,14 +262,15 @@ impl Session {
     /// What the network did to a camera.
     pub fn network(&self, camera: &CameraId) -> NetworkFigures {
         let track = self.tracks.iter().find(|track| track.camera == *camera);
-        let buffer = track
-            .and_then(|track| self.jitter_buffers.get(&track.notes.ssrc.load(Ordering::Relaxed)))
-            .and_then(glib::WeakRef::upgrade);
+        let Some(track) = track else { return NetworkFigures::default() };
+        let ssrc = track.notes.ssrc.load(Ordering::Relaxed);
+        let buffer = self.jitter_buffers.get(&ssrc).and_then(glib::WeakRef::upgrade);
         let Some(buffer) = buffer else { return NetworkFigures::default() };
         let counts = jitter_buffer::counts(&buffer, None);
         NetworkFigures {
             packets_lost: counts.lost,
             packets_recovered: counts.recovered,
+            packets_restored: self.connection.restored(ssrc).unwrap_or(0),
             jitter_buffer_ms: buffer.property("latency"),
             jitter_ms: counts.jitter.as_secs_f64() * 1e3,
         }

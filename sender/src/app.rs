@@ -253,6 +253,7 @@ impl App {
             settings: ConnectionSettings {
                 ice: self.ice.clone(),
                 policy: self.config.signaling.ice_transport_policy,
+                fec_percent: self.config.sessions.fec_percent,
                 ..Default::default()
             },
             telling: Telling {

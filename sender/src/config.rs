@@ -100,11 +100,14 @@ pub struct SessionsConfig {
     pub control_cameras: bool,
     /// Whether browsers are asked to show pictures as they come, unless the page holds them back.
     pub playout_delay: bool,
+    /// So many packets by which lost ones are restored leave behind a hundred, at least one behind each
+    /// picture, to viewers that take them: 0 (none) to 100.
+    pub fec_percent: u32,
 }
 
 impl Default for SessionsConfig {
     fn default() -> Self {
-        Self { max: 32, control_cameras: false, playout_delay: true }
+        Self { max: 32, control_cameras: false, playout_delay: true, fec_percent: 0 }
     }
 }
 
@@ -258,6 +261,7 @@ impl Config {
             check(false, &format!("signaling.{key}"), &remedy);
         }
         check((1..=1000).contains(&self.sessions.max), "sessions.max", "must be 1 to 1000");
+        check(self.sessions.fec_percent <= 100, "sessions.fec_percent", "must be 0 to 100");
         let count = self.camera.len();
         check((1..=64).contains(&count), "camera", "1 to 64 [[camera]] entries are needed");
         for (index, camera) in self.camera.iter().enumerate() {
@@ -362,7 +366,8 @@ mod tests {
         } = signaling;
         assert!(token_file.is_some() && ca_file.is_some() && tls_fingerprint.is_none());
         assert!(REFERENCE.contains("tls_fingerprint = \"sha256:"), "in place of ca_file");
-        let SessionsConfig { max: _, control_cameras: _, playout_delay: _ } = sessions;
+        let SessionsConfig { max: _, control_cameras: _, playout_delay: _, fec_percent: _ } =
+            sessions;
         assert!(socket.is_some());
         let CameraConfig {
             id: _,
@@ -388,6 +393,7 @@ mod tests {
             "max",
             "control_cameras",
             "playout_delay",
+            "fec_percent",
             "width",
             "height",
             "fps",
@@ -417,13 +423,14 @@ mod tests {
     fn every_wrong_value_is_named_with_its_remedy() {
         let text = SMALLEST.replace(
             "[[camera]]",
-            "[sessions]\nmax = 0\n[signaling]\nurl = \"http://x\"\n[[camera]]",
+            "[sessions]\nmax = 0\nfec_percent = 101\n[signaling]\nurl = \"http://x\"\n[[camera]]",
         ) + "width = 641\nheight = 8\nfps = 0\nbitrate_kbps = 1\nencoder = \"h264\"\n"
             + "[[camera]]\nid = \"front\"\nsource = { type = \"test\" }\n";
         let said = problems(&text);
         for key in [
             "signaling.url",
             "sessions.max",
+            "sessions.fec_percent",
             "camera[front].width",
             "camera[front].height",
             "camera[front].fps",

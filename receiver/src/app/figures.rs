@@ -44,6 +44,7 @@ impl App {
                 bitrate_kbps: (received as f64 * 8.0 / 1000.0 / seconds) as u64,
                 packets_lost: network.packets_lost,
                 packets_recovered: network.packets_recovered,
+                packets_restored: network.packets_restored,
                 frames_decoded: decoded,
                 frames_dropped: load(&meter.dropped),
                 jitter_buffer_ms: network.jitter_buffer_ms,

@@ -138,7 +138,8 @@ impl App {
         }
         let jitter_buffer = self.settings.playout.longest();
         let policy = self.settings.policy;
-        let settings = ConnectionSettings { ice: self.ice.clone(), policy, jitter_buffer };
+        let settings =
+            ConnectionSettings { ice: self.ice.clone(), policy, jitter_buffer, fec_percent: 0 };
         let name = id.to_string();
         match spawn_blocking(move || Connection::new(&name, &settings)).await {
             Ok(Ok(connection)) => {

@@ -310,6 +310,7 @@ pub(crate) mod tests {
             bitrate_kbps: 1920,
             packets_lost,
             packets_recovered: 0,
+            packets_restored: 0,
             frames_decoded: 90,
             frames_dropped: 0,
             jitter_buffer_ms: 100,

@@ -35,24 +35,24 @@ pub(super) fn make(
     let mut feeds: Vec<Option<Feed>> =
         cameras.into_iter().map(|camera| Some(camera.feed)).collect();
     let Some(text) = offer else {
-        let connection = Connection::new(name, settings)?;
+        let mut connection = Connection::new(name, settings)?;
         let tracks = feeds
             .into_iter()
             .flatten()
-            .map(|feed| SentTrack::add(&connection, feed, telling))
+            .map(|feed| SentTrack::add(&mut connection, feed, telling))
             .collect::<Result<_, _>>()?;
         return Ok(Made { connection, tracks, answering: None });
     };
     let offer = Description::parse(text).map_err(ConnectionError::from)?;
     let codecs: Vec<Codec> = feeds.iter().flatten().map(|feed| feed.codec).collect();
     let places = place(&offer.sections, &codecs)?;
-    let connection = Connection::new(name, settings)?;
+    let mut connection = Connection::new(name, settings)?;
     let mut tracks = Vec::new();
     for (index, section) in offer.sections.iter().enumerate() {
         let place = places.iter().find(|place| place.section == index);
         if let Some(place) = place {
             let Some(feed) = feeds.get_mut(place.camera).and_then(Option::take) else { continue };
-            let track = SentTrack::add_answering(&connection, feed, telling, section, *place);
+            let track = SentTrack::add_answering(&mut connection, feed, telling, section, *place);
             tracks.push(track?);
         } else if ["audio", "video"].contains(&section.kind.as_str()) {
             connection.leave_out(index, &section.kind)?;

@@ -104,7 +104,7 @@ impl SentTrack {
     /// units of this codec, key frames with all that a decoder needs. Nothing flows before
     /// [`SentTrack::start`].
     pub fn add(
-        connection: &Connection,
+        connection: &mut Connection,
         feed: Feed,
         telling: Telling,
     ) -> Result<Self, ConnectionError> {
@@ -114,7 +114,7 @@ impl SentTrack {
 
     /// Adds a camera to a connection that will answer an offer, in its place there.
     pub fn add_answering(
-        connection: &Connection,
+        connection: &mut Connection,
         feed: Feed,
         telling: Telling,
         offer: &Section,
@@ -125,7 +125,7 @@ impl SentTrack {
     }
 
     fn add_as(
-        connection: &Connection,
+        connection: &mut Connection,
         feed: Feed,
         telling: Telling,
         told: Told,
@@ -137,7 +137,7 @@ impl SentTrack {
         let (ssrc, timestamp_offset) = (rand::random::<u32>(), rand::random::<u32>());
         let appsrc = AppSrc::builder().format(gst::Format::Time).is_live(true).build();
         let payloader = gst::ElementFactory::make(factory)
-            .property("mtu", MTU)
+            .property("mtu", MTU - connection.overhead())
             .property("pt", payload_type)
             .property("ssrc", ssrc)
             .property("timestamp-offset", timestamp_offset)

@@ -109,6 +109,7 @@ mod tests {
             rejected: false,
             fingerprints: Vec::new(),
             extensions: Vec::new(),
+            correction: None,
         }
     }
 

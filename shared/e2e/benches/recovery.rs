@@ -65,7 +65,7 @@ async fn measure(codec: Codec, rtt_ms: u64, percent: u64, again: bool) -> anyhow
         (!lost).then_some(one_way)
     })
     .await?;
-    let mut path = Lossy::start(codec, Settings::default(), detour).await?;
+    let mut path = Lossy::start(codec, Settings::default(), 0, detour).await?;
     for _ in 0..WARM_UP {
         path.next().await?;
     }

@@ -82,8 +82,14 @@ pub struct Lossy {
 }
 
 impl Lossy {
-    /// Starts a camera that is watched. It makes key frames only when it is asked.
-    pub async fn start(codec: Codec, settings: Settings, detour: Detour) -> anyhow::Result<Self> {
+    /// Starts a camera that is watched. It makes key frames only when it is asked. So many packets that
+    /// restore others leave behind a hundred.
+    pub async fn start(
+        codec: Codec,
+        settings: Settings,
+        fec_percent: u32,
+        detour: Detour,
+    ) -> anyhow::Result<Self> {
         gstreamer();
         let (camera, stream, taken) = camera(codec)?;
         let (shown_tx, shown) = mpsc::channel(4096);
@@ -94,6 +100,7 @@ impl Lossy {
         }));
         let connection = ConnectionSettings {
             jitter_buffer: Duration::from_millis(settings.max_ms.into()),
+            fec_percent,
             ..Default::default()
         };
         let mut robot = Connection::new("robot", &connection)?;
@@ -101,7 +108,7 @@ impl Lossy {
         let (demand, counters) = (Demand::new(true, FPS), Arc::default());
         let feed = Feed { id: id.clone(), codec, stream, demand, counters };
         let telling = Telling { epoch: epoch(), playout_delay: false };
-        let track = SentTrack::add(&robot, feed, telling)?;
+        let track = SentTrack::add(&mut robot, feed, telling)?;
         let (failures_tx, failures) = mpsc::channel(64);
         let view = View::start(&id, codec, &output, &Arc::default(), failures_tx)
             .map_err(anyhow::Error::msg)?;

@@ -123,7 +123,7 @@ impl Pair {
             let (id, stream) = (camera.id.clone(), camera.stream.clone());
             let (demand, counters) = (Demand::new(true, 30), Arc::default());
             let feed = Feed { id: id.clone(), codec, stream, demand, counters };
-            tracks.push(SentTrack::add(&robot, feed, telling)?);
+            tracks.push(SentTrack::add(&mut robot, feed, telling)?);
             let view = View::start(&id, codec, &output, &decoders, failures_tx.clone());
             views.push(view.map_err(anyhow::Error::msg)?);
             cameras.push(camera);

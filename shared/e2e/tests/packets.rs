@@ -23,7 +23,7 @@ const ONE_WAY: Duration = Duration::from_millis(10);
 struct Path {
     /// Packets lost.
     lost: AtomicU64,
-    /// Packets that came again, or would have.
+    /// Packets that came again, or would have, and those that restore others.
     again: AtomicU64,
     /// Whether it loses anything.
     loses: AtomicBool,
@@ -31,10 +31,10 @@ struct Path {
 
 /// A path that loses the packets of the camera for which `loses` says so, and those that come again
 /// for which `loses_again` does. Each packet of the camera is counted from 0 on from when it begins
-/// to lose; so is each that comes again.
+/// to lose.
 async fn path(
     loses: impl Fn(u64, &Rtp) -> bool + Send + 'static,
-    loses_again: impl Fn(u64) -> bool + Send + 'static,
+    loses_again: impl Fn(&Rtp) -> bool + Send + 'static,
 ) -> anyhow::Result<(Detour, Arc<Path>)> {
     let path = Arc::new(Path::default());
     let (told, mut camera, mut count) = (path.clone(), None, 0);
@@ -48,7 +48,8 @@ async fn path(
                 count += 1;
                 loses(count - 1, &rtp)
             } else {
-                loses_again(told.again.fetch_add(1, Ordering::Relaxed))
+                told.again.fetch_add(1, Ordering::Relaxed);
+                loses_again(&rtp)
             };
             if lost {
                 told.lost.fetch_add(1, Ordering::Relaxed);
@@ -76,7 +77,7 @@ async fn watch(pair: &mut Lossy, pictures: usize) -> anyhow::Result<Vec<Shown>> 
 async fn what_is_lost_comes_again_and_no_picture_is_missing() -> Outcome {
     for codec in CODECS {
         let (detour, path) = path(|count, _| count % 20 == 7, |_| false).await?;
-        let mut pair = Lossy::start(codec, Settings::default(), detour).await?;
+        let mut pair = Lossy::start(codec, Settings::default(), 0, detour).await?;
         watch(&mut pair, 15).await?;
         path.loses.store(true, Ordering::Relaxed);
         watch(&mut pair, 90).await?;
@@ -94,7 +95,7 @@ async fn what_is_lost_comes_again_and_no_picture_is_missing() -> Outcome {
 async fn where_nothing_comes_again_only_whole_pictures_are_shown_and_they_go_on() -> Outcome {
     for codec in CODECS {
         let (detour, path) = path(|count, _| count % 151 == 9, |_| true).await?;
-        let mut pair = Lossy::start(codec, Settings::default(), detour).await?;
+        let mut pair = Lossy::start(codec, Settings::default(), 0, detour).await?;
         watch(&mut pair, 15).await?;
         path.loses.store(true, Ordering::Relaxed);
         watch(&mut pair, 90).await?;
@@ -112,13 +113,56 @@ async fn halves_of_key_frames_are_not_shown() -> Outcome {
     for codec in CODECS {
         let loses = |count, _: &Rtp| count < 400 && count % 31 < 12 && count % 3 != 0;
         let (detour, path) = path(loses, |_| true).await?;
-        let mut pair = Lossy::start(codec, Settings::default(), detour).await?;
+        let mut pair = Lossy::start(codec, Settings::default(), 0, detour).await?;
         watch(&mut pair, 15).await?;
         path.loses.store(true, Ordering::Relaxed);
         while path.lost.load(Ordering::Relaxed) < 100 {
             watch(&mut pair, 1).await?;
         }
         watch(&mut pair, 15).await?;
+        pair.stop().await?;
+    }
+    Ok(())
+}
+
+/// The payload type of packets that restore others: the highest, which nothing else has here.
+const RESTORES: u8 = 127;
+
+/// Of each picture with as many packets three in a row are lost, and nothing comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_is_restored_from_others() -> Outcome {
+    for codec in CODECS {
+        let loses = |count: u64, _: &Rtp| count % 10 < 3;
+        let (detour, path) = path(loses, |rtp| rtp.payload_type != RESTORES).await?;
+        let mut pair = Lossy::start(codec, Settings::default(), 100, detour).await?;
+        watch(&mut pair, 15).await?;
+        path.loses.store(true, Ordering::Relaxed);
+        watch(&mut pair, 90).await?;
+        let network = pair.network();
+        ensure!(network.packets_restored > 30, "{codec}: {path:?}, {network:?}");
+        ensure!(network.packets_lost == 0, "{codec}: {path:?}, {network:?}");
+        pair.stop().await?;
+    }
+    Ok(())
+}
+
+/// Of each picture more is lost than what leaves behind it can restore.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_restored_comes_again() -> Outcome {
+    for codec in CODECS {
+        let loses = |count: u64, _: &Rtp| count % 9 < 2;
+        let (detour, path) = path(loses, |_| false).await?;
+        let mut pair = Lossy::start(codec, Settings::default(), 1, detour).await?;
+        watch(&mut pair, 15).await?;
+        path.loses.store(true, Ordering::Relaxed);
+        watch(&mut pair, 90).await?;
+        let network = pair.network();
+        ensure!(network.packets_restored > 10, "{codec}: {path:?}, {network:?}");
+        ensure!(network.packets_recovered > 10, "{codec}: {path:?}, {network:?}");
+        ensure!(
+            network.packets_recovered > network.packets_lost * 5,
+            "{codec}: {path:?}, {network:?}"
+        );
         pair.stop().await?;
     }
     Ok(())

@@ -364,6 +364,35 @@ async fn a_camera_that_is_lost_says_why_and_hurts_no_other() -> anyhow::Result<(
     Ok(())
 }
 
+/// Gives how many packets that restore others have come.
+const RESTORING: &str = "
+    const done = arguments[arguments.length - 1];
+    const [connection] = witness.connections;
+    connection.getStats().then((stats) => {
+      const tracks = [...stats.values()].filter(({ type }) => type === 'inbound-rtp');
+      done(tracks.map(({ fecPacketsReceived }) => fecPacketsReceived ?? 0));
+    });
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_that_restore_others_reach_the_page() -> anyhow::Result<()> {
+    let config = robot_config("rover", TWO) + "[sessions]\nfec_percent = 20\n";
+    let lab = Lab::start("fec", config).await?;
+    let page = live(&lab.browser, 2).await?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let restoring: Vec<u64> = serde_json::from_value(lab.browser.ask(RESTORING).await?)?;
+        if restoring.len() == 2 && restoring.iter().all(|packets| *packets > SOME_FRAMES) {
+            break;
+        }
+        anyhow::ensure!(Instant::now() < deadline, "{restoring:?} in\n{page:?}");
+        sleep(LOOK_EVERY).await;
+    }
+    let before = lab.browser.look().await?;
+    lab.browser.until("pictures that go on", |page| page.advanced(&before, SOME_FRAMES)).await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn four_viewers_see_every_camera() -> anyhow::Result<()> {
     const VIEWERS: usize = 4;

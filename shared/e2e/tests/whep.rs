@@ -115,11 +115,13 @@ const BROWSER: &str = r"
       const answer = await created.text();
       if (created.status !== 201) return { offer, answer };
       await connection.setRemoteDescription({ type: 'answer', sdp: answer });
-      let frames = 0;
-      while (frames < 20) {
+      let [frames, restoring] = [0, 0];
+      while (frames < 20 || restoring < 20) {
         await new Promise((resolve) => setTimeout(resolve, 50));
         for (const figures of (await connection.getStats()).values()) {
-          if (figures.type === 'inbound-rtp') frames = figures.framesDecoded ?? 0;
+          if (figures.type !== 'inbound-rtp') continue;
+          frames = figures.framesDecoded ?? 0;
+          restoring = figures.fecPacketsReceived ?? 0;
         }
       }
       const ended = await fetch(created.headers.get('Location'), { method: 'DELETE' });
@@ -132,7 +134,8 @@ const BROWSER: &str = r"
 async fn a_bare_browser_plays() -> Outcome {
     let folder = Folder::new("whep-browser")?;
     let (_broker, address) = broker("127.0.0.1:0")?;
-    let mut sender = robot(&folder, &robot_config("r", &[("c", 320, 240, 30)]), &address)?;
+    let config = robot_config("r", &[("c", 320, 240, 30)]) + "[sessions]\nfec_percent = 20\n";
+    let mut sender = robot(&folder, &config, &address)?;
     sender.wait_for_text("registered")?;
     let browser = Browser::start("whep").await?;
     // A page of the same server, but without the viewer.
@@ -144,11 +147,13 @@ async fn a_bare_browser_plays() -> Outcome {
     };
     let (offer, answer) = (lines("offer")?, lines("answer")?);
     let video = answer.iter().find(|line| line.starts_with("m=video")).context("no video")?;
-    // By the browser's own numbers: the codec, packets that are sent again, and the extension.
+    // By the browser's own numbers: the codec, packets that are sent again, those that restore others,
+    // and the extension.
     let number = video.split(' ').nth(3).context("no payload type")?;
     for wanted in [
         format!("a=rtpmap:{number} H264/90000"),
         format!("apt={number}"),
+        "flexfec-03/90000".to_owned(),
         "rtp-hdrext/playout-delay".to_owned(),
     ] {
         let line = answer.iter().find(|line| line.contains(&wanted));

@@ -6,6 +6,7 @@ use rovercast_protocol::codec::Codec;
 use rovercast_protocol::frame_times::{CAPTURE_TIME, STAGES};
 use rovercast_protocol::ids::CameraId;
 
+use crate::fec::{self, Correction};
 use crate::fingerprint::Fingerprint;
 use crate::payloads::{self, Payload};
 
@@ -80,6 +81,8 @@ pub struct Section {
     pub fingerprints: Vec<Fingerprint>,
     /// The header extensions of its RTP packets that may be used in either direction.
     pub extensions: Vec<Extension>,
+    /// By which packets lost ones are restored; none where it says nothing of that.
+    pub correction: Option<Correction>,
 }
 
 /// A header extension of RTP packets (RFC 8285).
@@ -234,6 +237,7 @@ fn section(message: &SDPMessageRef, index: usize, media: &SDPMediaRef) -> Result
         rejected,
         fingerprints,
         extensions: media.attributes().filter_map(extension).collect(),
+        correction: fec::sdp::read(media),
     })
 }
 
@@ -315,6 +319,18 @@ pub fn accept_extensions(answer: &mut SDPMessageRef, offered: &[Section]) {
             if let Some(id) = id.filter(|_| taken.iter().all(|taken| taken.uri != uri)) {
                 media.add_attribute("extmap", Some(&format!("{id} {uri}")));
             }
+        }
+    }
+}
+
+/// Writes into an answer that packets which restore lost ones are taken where they are offered: webrtcbin
+/// does not know them.
+pub fn accept_correction(answer: &mut SDPMessageRef, offered: &[Section]) {
+    for (media, offered) in answer.medias_mut().zip(offered) {
+        if let Some(Correction { payload_type, .. }) =
+            offered.correction.filter(|_| media.port() != 0)
+        {
+            fec::sdp::write(media, Correction { payload_type, streams: None });
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::arrival;
 use crate::channel::{Channel, Inlet};
 use crate::connection::ConnectionError;
+use crate::fec::Fec;
 use crate::ice::IceUrls;
 use crate::resend;
 
@@ -98,6 +99,7 @@ pub(crate) fn post_events(
     webrtc: &gst::Element,
     events: &mpsc::Sender<Said>,
     inlet: &Inlet,
+    fec: &Fec,
 ) {
     let tx = events.clone();
     webrtc.connect("on-ice-candidate", false, move |values| {
@@ -151,7 +153,8 @@ pub(crate) fn post_events(
     });
 
     if let Some(bin) = webrtc.downcast_ref::<gst::Bin>() {
-        bin.connect_deep_element_added(|_, _, element| set_up(element));
+        let fec = fec.clone();
+        bin.connect_deep_element_added(move |_, _, element| set_up(element, &fec));
         if let Some(rtpbin) = bin.by_name("rtpbin") {
             rtpbin.set_property("max-streams", MAX_STREAMS);
             let tx = events.clone();
@@ -186,12 +189,16 @@ pub(crate) fn post_events(
 }
 
 /// Sets up what webrtcbin makes for itself.
-fn set_up(element: &gst::Element) {
+fn set_up(element: &gst::Element, fec: &Fec) {
     match element.factory().map(|factory| factory.name()).as_deref() {
         // Frames leave when they are made: nothing waits for the clock inside webrtcbin.
         Some("clocksync") => element.set_property("sync", false),
         Some("rtpsession") => element.set_property("bandwidth", FEEDBACK_BANDWIDTH_BPS),
-        Some("rtprtxsend") => resend::set_up(element),
+        Some("rtprtxsend") => {
+            resend::set_up(element);
+            fec.sending.set_up(element);
+        }
+        Some("rtprtxreceive") => fec.receiving.set_up(element),
         _ => {}
     }
 }
