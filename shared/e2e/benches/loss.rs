@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     if play_part()? {
         return Ok(());
     }
-    let mut ways = vec![Way::Ours];
+    let mut ways = vec![Way::Ours, Way::Protected];
     match rivals_missing() {
         Some(reason) => println!("{reason}\n"),
         None => ways.push(Way::Rivals),

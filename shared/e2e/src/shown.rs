@@ -86,14 +86,14 @@ impl Outcome {
     /// Of the frames that a camera with this frame rate captured in a span of time, in
     /// microseconds. `seen` is in the order of `at_us`, goes on some time beyond the span, and is
     /// of that camera alone.
-    pub fn of(seen: &[Seen], span: Range<i64>, fps: u32) -> Self {
+    pub fn of(seen: &[Seen], span: Range<i64>, fps: f64) -> Self {
         let whole: Vec<(i64, i64)> = seen
             .iter()
             .filter_map(|seen| Some((seen.captured_us()?, seen.at_us)))
             .filter(|(captured, _)| span.contains(captured))
             .collect();
         let frames: BTreeSet<i64> = whole.iter().map(|&(captured, _)| captured).collect();
-        let expected = (span.end - span.start) as f64 / 1e6 * f64::from(fps);
+        let expected = (span.end - span.start) as f64 / 1e6 * fps;
         // What is shown stands still from one picture to the next; torn ones move, too.
         let times = seen.iter().map(|seen| seen.at_us).filter(|at| span.contains(at));
         let times: Vec<i64> = [span.start].into_iter().chain(times).chain([span.end]).collect();
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn all_is_shown() {
-        let outcome = Outcome::of(&seen(0..40), 1_000_000..3_000_000, 10);
+        let outcome = Outcome::of(&seen(0..40), 1_000_000..3_000_000, 10.0);
         assert_eq!((outcome.shown, outcome.torn, outcome.freezes), (1.0, 0, 0));
         assert_eq!(outcome.latencies_ms, [30.0; 20]);
         assert_eq!(outcome.latency_ms(0.5), 30.0);
@@ -155,22 +155,22 @@ mod tests {
         let mut twice = seen(0..40);
         twice.insert(15, Seen { at_us: twice[14].at_us + 1, ..twice[14] });
         twice.retain(|seen| seen.at_us != 2_030_000);
-        assert_eq!(Outcome::of(&twice, 1_000_000..3_000_000, 10).shown, 0.95);
+        assert_eq!(Outcome::of(&twice, 1_000_000..3_000_000, 10.0).shown, 0.95);
     }
 
     #[test]
     fn frames_that_are_missing_are_a_freeze_when_they_are_many() {
-        let outcome = Outcome::of(&seen((0..15).chain(16..40)), 1_000_000..3_000_000, 10);
+        let outcome = Outcome::of(&seen((0..15).chain(16..40)), 1_000_000..3_000_000, 10.0);
         assert_eq!((outcome.shown, outcome.freezes, outcome.frozen_ms), (0.95, 0, 0.0));
-        let outcome = Outcome::of(&seen((0..15).chain(18..40)), 1_000_000..3_000_000, 10);
+        let outcome = Outcome::of(&seen((0..15).chain(18..40)), 1_000_000..3_000_000, 10.0);
         assert_eq!((outcome.shown, outcome.freezes, outcome.frozen_ms), (0.85, 1, 400.0));
     }
 
     #[test]
     fn a_freeze_at_the_end_counts_and_so_does_nothing_at_all() {
-        let outcome = Outcome::of(&seen(0..26), 1_000_000..3_000_000, 10);
+        let outcome = Outcome::of(&seen(0..26), 1_000_000..3_000_000, 10.0);
         assert_eq!((outcome.shown, outcome.freezes, outcome.frozen_ms), (0.8, 1, 470.0));
-        let outcome = Outcome::of(&[], 1_000_000..3_000_000, 10);
+        let outcome = Outcome::of(&[], 1_000_000..3_000_000, 10.0);
         assert_eq!((outcome.shown, outcome.freezes, outcome.frozen_ms), (0.0, 1, 2000.0));
         assert!(outcome.latency_ms(0.5).is_nan());
     }
@@ -183,7 +183,7 @@ mod tests {
         torn[17].wrong = 1;
         // Before the span.
         torn[5].clock = Reading::Torn;
-        let outcome = Outcome::of(&torn, 1_000_000..3_000_000, 10);
+        let outcome = Outcome::of(&torn, 1_000_000..3_000_000, 10.0);
         assert_eq!((outcome.torn, outcome.freezes, outcome.shown), (3, 0, 0.85));
     }
 }

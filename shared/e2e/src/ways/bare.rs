@@ -6,8 +6,9 @@ use rovercast_peer::start::share_clock;
 use rovercast_protocol::codec::Codec;
 use rovercast_sender::camera::encoder::{Parameters, candidates};
 
-use super::picture::{line, look_at, play, source};
-use super::{BITRATE_KBPS, Case, Places, Running, part};
+use super::cameras::line;
+use super::picture::{look_at, pipeline, play};
+use super::{BITRATE_KBPS, Case, Ends, Places, part};
 
 pub(super) const SEE: &str = "bare-receiver";
 pub(super) const SEND: &str = "bare-sender";
@@ -15,11 +16,11 @@ pub(super) const SEND: &str = "bare-sender";
 /// Before the ports in the line that tells them.
 const PORTS: &str = "ports ";
 
-pub(super) fn start(case: Case, places: Places<'_>) -> anyhow::Result<Running> {
-    let mut eye = part(places.operator, SEE, case, "")?;
+pub(super) fn start(case: Case, places: Places<'_>, cameras: &str) -> anyhow::Result<Ends> {
+    let mut eye = part(places.operator, SEE, case, &[])?;
     let ports = eye.wait_for("ports", |line| line.strip_prefix(PORTS).map(str::to_owned))?;
-    let sender = part(places.robot, SEND, case, &ports)?;
-    Ok(Running::new(case, eye, vec![sender]))
+    let sender = part(places.robot, SEND, case, &[cameras, &ports])?;
+    Ok(Ends { eye, _sender: sender })
 }
 
 /// Receives, at ports that it tells.
@@ -35,8 +36,7 @@ pub(super) fn see(case: Case) -> anyhow::Result<()> {
             )
         })
         .collect();
-    let pipeline = gst::parse::launch(&lines.join(" "))?.downcast::<gst::Pipeline>();
-    let pipeline = pipeline.ok().context("no pipeline")?;
+    let pipeline = pipeline(&lines.join(" "))?;
     pipeline.set_state(gst::State::Ready)?;
     let mut ports = Vec::new();
     for camera in 0..case.cameras {
@@ -49,8 +49,8 @@ pub(super) fn see(case: Case) -> anyhow::Result<()> {
     play(&pipeline)
 }
 
-/// Sends to these ports.
-pub(super) fn send(case: Case, ports: &str) -> anyhow::Result<()> {
+/// Sends the pictures of these cameras to these ports.
+pub(super) fn send(case: Case, cameras: &str, ports: &str) -> anyhow::Result<()> {
     let encoder = candidates(Codec::H264, "x264enc").next().context("no such row")?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let Case { width, height, fps, .. } = case;
@@ -62,10 +62,10 @@ pub(super) fn send(case: Case, ports: &str) -> anyhow::Result<()> {
         format!(
             "{} ! {encoder} ! rtph264pay mtu=1200 pt=96 \
              ! udpsink host=127.0.0.1 port={port} sync=false",
-            line(case, camera)
+            line(case, cameras, camera)
         )
     });
-    let pipeline = source(case, &lines.collect::<Vec<_>>().join(" "))?;
+    let pipeline = pipeline(&lines.collect::<Vec<_>>().join(" "))?;
     share_clock(&pipeline);
     play(&pipeline)
 }

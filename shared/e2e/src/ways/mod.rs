@@ -4,6 +4,7 @@
 //! network that the bench has made. The source, the encoder and the look at a picture are the same.
 
 mod bare;
+mod cameras;
 mod case;
 mod ours;
 mod picture;
@@ -15,12 +16,18 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use cameras::Cameras;
 pub use case::{BITRATE_KBPS, Case, Content};
 pub use rivals::missing as rivals_missing;
 pub use running::{Measured, Running};
 
+use crate::lab::Program;
+
 /// The first argument of a bench that is to play a part.
 const PART: &str = "--part";
+
+/// What [`Way::Protected`] spends.
+const FEC_PERCENT: u32 = 30;
 
 /// A way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub enum Way {
     Bare,
     /// Rovercast's sender and receiver.
     Ours,
+    /// The same, with packets that restore others.
+    Protected,
     /// `webrtcsink` and `webrtcsrc`, with their defaults, by our broker.
     Rivals,
 }
@@ -38,6 +47,7 @@ impl std::fmt::Display for Way {
         f.write_str(match self {
             Self::Bare => "bare RTP on UDP",
             Self::Ours => "Rovercast",
+            Self::Protected => "Rovercast, `fec_percent = 30`",
             Self::Rivals => "webrtcsink, webrtcsrc",
         })
     }
@@ -75,11 +85,11 @@ pub fn play_part() -> anyhow::Result<bool> {
     let case: Case = next()?.parse()?;
     match part.as_str() {
         bare::SEE => bare::see(case)?,
-        bare::SEND => bare::send(case, &next()?)?,
-        ours::DRAW => ours::draw(case, &next()?)?,
+        bare::SEND => bare::send(case, &next()?, &next()?)?,
+        cameras::CAPTURE => cameras::capture(case, &next()?)?,
         ours::SEE => ours::see(case, &next()?)?,
         rivals::SEE => rivals::see(case, &next()?)?,
-        rivals::SEND => rivals::send(case, &next()?)?,
+        rivals::SEND => rivals::send(case, &next()?, &next()?)?,
         _ => bail!("there is no part {part}"),
     }
     Ok(true)
@@ -88,22 +98,28 @@ pub fn play_part() -> anyhow::Result<bool> {
 impl Way {
     /// Starts what it takes. Pictures come when all have found each other.
     pub fn start(self, case: Case, places: Places<'_>) -> anyhow::Result<Running> {
-        match self {
-            Self::Bare => bare::start(case, places),
-            Self::Ours => ours::start(case, places),
-            Self::Rivals => rivals::start(case, places),
-        }
+        let cameras = Cameras::start(case, places)?;
+        let place = cameras.place();
+        let ends = match self {
+            Self::Bare => bare::start(case, places, &place)?,
+            Self::Ours => ours::start(case, places, &place, 0)?,
+            Self::Protected => ours::start(case, places, &place, FEC_PERCENT)?,
+            Self::Rivals => rivals::start(case, places, &place)?,
+        };
+        Ok(Running::new(case, ends, cameras))
     }
 }
 
+/// What sends and what sees: both end when this is dropped.
+#[derive(Debug)]
+struct Ends {
+    eye: Program,
+    _sender: Program,
+}
+
 /// A process that plays a part.
-fn part(
-    host: Host<'_>,
-    name: &str,
-    case: Case,
-    argument: &str,
-) -> anyhow::Result<crate::lab::Program> {
+fn part(host: Host<'_>, name: &str, case: Case, arguments: &[&str]) -> anyhow::Result<Program> {
     let mut command = host(std::env::current_exe()?.as_os_str());
-    command.args([PART, name, &case.to_string(), argument]);
-    crate::lab::Program::spawn(name, command)
+    command.args([PART, name, &case.to_string()]).args(arguments);
+    Program::spawn(name, command)
 }

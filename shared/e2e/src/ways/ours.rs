@@ -3,44 +3,37 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
-use rovercast_peer::start::{now_us, share_clock};
+use rovercast_peer::start::now_us;
 use rovercast_protocol::ids::CameraId;
 use rovercast_receiver::app::{self, Settings};
 use rovercast_receiver::output::Output;
 use rovercast_receiver::report::{Report, Reports};
 
-use super::picture::{line, look, play, source};
-use super::{BITRATE_KBPS, Case, Content, Places, Running, part};
+use super::cameras::line;
+use super::picture::look;
+use super::{BITRATE_KBPS, Case, Ends, Places, part};
 use crate::lab::{Folder, Program, program};
-use crate::source::Socket;
 
-pub(super) const DRAW: &str = "source";
 pub(super) const SEE: &str = "receiver";
 
 const ROBOT: &str = "r";
 
-pub(super) fn start(case: Case, places: Places<'_>) -> anyhow::Result<Running> {
+pub(super) fn start(
+    case: Case,
+    places: Places<'_>,
+    cameras: &str,
+    fec_percent: u32,
+) -> anyhow::Result<Ends> {
     let folder = Folder::new("ways")?;
-    let mut config = format!("[robot]\nid = \"{ROBOT}\"\n");
-    let mut programs = Vec::new();
+    let Case { width, height, fps, .. } = case;
+    let mut config =
+        format!("[robot]\nid = \"{ROBOT}\"\n[sessions]\nfec_percent = {fec_percent}\n");
     for camera in 0..case.cameras {
-        let source = match case.content {
-            Content::Smpte => "type = \"test\", pattern = \"smpte\"".to_owned(),
-            Content::Grid => {
-                let address = Socket::default().address();
-                let (host, port) = address.split_once(':').context("no port")?;
-                programs.push(part(places.robot, DRAW, Case { cameras: 1, ..case }, &address)?);
-                format!(
-                    "type = \"launch\", \
-                     launch = \"tcpclientsrc host={host} port={port} ! gdpdepay\""
-                )
-            }
-        };
-        let Case { width, height, fps, .. } = case;
         config.push_str(&format!(
-            "[[camera]]\nid = \"{camera}\"\nsource = {{ {source} }}\nencoder = \"x264enc\"\n\
-             width = {width}\nheight = {height}\nfps = {fps}\nbitrate_kbps = {BITRATE_KBPS}\n"
+            "[[camera]]\nid = \"{camera}\"\nencoder = \"x264enc\"\n\
+             source = {{ type = \"launch\", launch = \"{}\" }}\n\
+             width = {width}\nheight = {height}\nfps = {fps}\nbitrate_kbps = {BITRATE_KBPS}\n",
+            line(case, cameras, camera)
         ));
     }
     let config = folder.write("sender.toml", &config)?;
@@ -49,18 +42,8 @@ pub(super) fn start(case: Case, places: Places<'_>) -> anyhow::Result<Running> {
     sender.args(["--config", &config, "--url", &url]);
     let mut sender = Program::spawn("rovercast-sender", sender)?;
     sender.wait_for_text("camera live")?;
-    programs.push(sender);
-    let eye = part(places.operator, SEE, case, places.broker)?;
-    Ok(Running::new(case, eye, programs))
-}
-
-/// Draws, for a sender that takes the pictures at this address.
-pub(super) fn draw(case: Case, address: &str) -> anyhow::Result<()> {
-    let (host, port) = address.split_once(':').context("no port")?;
-    let to = format!("gdppay ! tcpserversink host={host} port={port} sync=false");
-    let pipeline = source(case, &format!("{} ! {to}", line(case, 0)))?;
-    share_clock(&pipeline);
-    play(&pipeline)
+    let eye = part(places.operator, SEE, case, &[places.broker])?;
+    Ok(Ends { eye, _sender: sender })
 }
 
 /// Receives by this broker.

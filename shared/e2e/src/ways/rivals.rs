@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context;
 use gst::prelude::*;
 
-use super::picture::{line, look_at, play, source};
-use super::{Case, Places, Running, part};
+use super::cameras::line;
+use super::picture::{look_at, pipeline, play};
+use super::{Case, Ends, Places, part};
 
 pub(super) const SEE: &str = "webrtcsrc";
 pub(super) const SEND: &str = "webrtcsink";
@@ -28,27 +29,27 @@ pub fn missing() -> Option<String> {
     })
 }
 
-pub(super) fn start(case: Case, places: Places<'_>) -> anyhow::Result<Running> {
-    let mut sender = part(places.robot, SEND, case, places.broker)?;
+pub(super) fn start(case: Case, places: Places<'_>, cameras: &str) -> anyhow::Result<Ends> {
+    let mut sender = part(places.robot, SEND, case, &[cameras, places.broker])?;
     // Whoever asks for the first producer does so once.
     sender.wait_for_text("registered")?;
-    let eye = part(places.operator, SEE, case, places.broker)?;
-    Ok(Running::new(case, eye, vec![sender]))
+    let eye = part(places.operator, SEE, case, &[places.broker])?;
+    Ok(Ends { eye, _sender: sender })
 }
 
-/// Sends, known to this broker. Only that it is to make H.264 is said, and that in one slice.
+/// Sends the pictures of these cameras, known to this broker. Only that it is to make H.264 is said, and that in one slice.
 ///
 /// `webrtcsink` has parameter sets put before every slice of a key frame; `rtph264depay` of
 /// GStreamer 1.22 takes each of these slices for a picture, and with four of them, the default,
 /// no picture is ever whole.
-pub(super) fn send(case: Case, broker: &str) -> anyhow::Result<()> {
+pub(super) fn send(case: Case, cameras: &str, broker: &str) -> anyhow::Result<()> {
     gst::Plugin::load_file(plugin())?;
     let mut launch =
         format!("webrtcsink name=out video-caps=video/x-h264 signaller::uri=ws://{broker}");
     for camera in 0..case.cameras {
-        launch.push_str(&format!(" {} ! out.", line(case, camera)));
+        launch.push_str(&format!(" {} ! out.", line(case, cameras, camera)));
     }
-    let pipeline = source(case, &launch)?;
+    let pipeline = pipeline(&launch)?;
     let sink = pipeline.by_name("out").context("no webrtcsink")?;
     let signaller = sink.property::<gst::glib::Object>("signaller");
     signaller.connect("notify::client-id", false, |_| {

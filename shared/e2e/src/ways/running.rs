@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rovercast_peer::start::now_us;
 
-use super::Case;
-use crate::lab::Program;
+use super::cameras::{Cameras, frame_rate};
+use super::{Case, Ends};
 use crate::shown::{Outcome, Seen};
 
 /// How long after the end of a span its pictures may still come.
@@ -17,8 +17,8 @@ const LATE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Running {
     case: Case,
-    eye: Program,
-    _others: Vec<Program>,
+    ends: Ends,
+    _cameras: Cameras,
 }
 
 /// What was seen in a span of time.
@@ -32,8 +32,8 @@ pub struct Measured {
 }
 
 impl Running {
-    pub(super) fn new(case: Case, eye: Program, others: Vec<Program>) -> Self {
-        Self { case, eye, _others: others }
+    pub(super) fn new(case: Case, ends: Ends, cameras: Cameras) -> Self {
+        Self { case, ends, _cameras: cameras }
     }
 
     /// Waits for a picture of each camera, lets all warm up, and then measures for so long.
@@ -41,7 +41,7 @@ impl Running {
         let mut cameras = BTreeSet::new();
         while cameras.len() < self.case.cameras {
             let camera = |line: &str| line.parse::<Seen>().ok().map(|seen| seen.camera);
-            cameras.insert(self.eye.wait_for("picture", camera)?);
+            cameras.insert(self.ends.eye.wait_for("picture", camera)?);
         }
         std::thread::sleep(warm_up);
         let start = now_us();
@@ -52,7 +52,7 @@ impl Running {
     }
 
     fn measured(&mut self, span: &Range<i64>) -> Measured {
-        let output = self.eye.output();
+        let output = self.ends.eye.output();
         let seen: Vec<Seen> = output.lines().filter_map(|line| line.parse().ok()).collect();
         let told = output.lines().filter_map(|line| {
             let (at_us, p50) = line.strip_prefix("told ")?.split_once(' ')?;
@@ -61,7 +61,7 @@ impl Running {
         let outcome = |camera| {
             let of_camera: Vec<Seen> =
                 seen.iter().filter(|seen| seen.camera == camera).copied().collect();
-            Outcome::of(&of_camera, span.clone(), self.case.fps)
+            Outcome::of(&of_camera, span.clone(), frame_rate(self.case, camera))
         };
         Measured {
             outcomes: (0..self.case.cameras).map(outcome).collect(),
