@@ -11,7 +11,7 @@ use rovercast_protocol::ids::PeerId;
 
 /// A session in which nothing has come for this long, not even answers to pings, is in doubt. Pings
 /// are five a second.
-const SILENCE: Duration = Duration::from_millis(500);
+const SILENCE: Duration = Duration::from_millis(400);
 
 /// The same when something else speaks against it, too: the robot has another connection to the
 /// broker, or this host another address.

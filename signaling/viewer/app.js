@@ -19,9 +19,11 @@ import { TelemetryPanel } from "./telemetry.js";
 
 /** @typedef {import("./protocol.js").BrokerMessage} BrokerMessage */
 
-const LOOK_EVERY_MS = 250;
+const LOOK_EVERY_MS = 150;
 /** While something may have to be done at once. */
-const LOOK_CLOSELY_EVERY_MS = 100;
+const LOOK_CLOSELY_EVERY_MS = 50;
+/** Pictures of cameras that are not slow come more often. */
+const QUIET_MS = 100;
 const FLOWING_MS = 1_000;
 const PROBLEM_SHOWN_MS = 15_000;
 
@@ -186,6 +188,7 @@ function reportOf(camera) {
   return { word, fault: figures?.fault ?? "", takesRequests: current?.takesRequests ?? false };
 }
 
+/** @returns {Promise<number>} after how many milliseconds to look again */
 async function look() {
   await sessions.poll();
   const nowMs = performance.now();
@@ -195,17 +198,17 @@ async function look() {
   link.tick(nowMs, outage);
   sessions.step(chosen().peerId);
   refresh();
-  const quiet = sessions.current !== null && silenceMs(sessions.current, nowMs) > LOOK_CLOSELY_EVERY_MS;
-  return quiet || outage || sessions.pending !== null || !link.up;
+  const quiet = sessions.current !== null && silenceMs(sessions.current, nowMs) > QUIET_MS;
+  return quiet || outage || sessions.pending || !link.up ? LOOK_CLOSELY_EVERY_MS : LOOK_EVERY_MS;
 }
 
 /** One look after the other: what is decided on facts that are out of date is wrong. */
 async function keepLooking() {
-  let closely = false;
+  let nextMs = LOOK_EVERY_MS;
   try {
-    closely = await look();
+    nextMs = await look();
   } finally {
-    setTimeout(keepLooking, closely ? LOOK_CLOSELY_EVERY_MS : LOOK_EVERY_MS);
+    setTimeout(keepLooking, nextMs);
   }
 }
 

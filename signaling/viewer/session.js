@@ -7,6 +7,7 @@ import { Control } from "./control.js";
 import { CHANNEL, CONTROL_CHANNEL, parseControlMessage, parseRobotMessage } from "./protocol.js";
 import { camerasByMid } from "./sdp.js";
 import { Track } from "./track.js";
+import { forget, play } from "./video.js";
 
 /** @typedef {import("./protocol.js").Candidate} Candidate */
 /**
@@ -178,6 +179,7 @@ export class Session {
     if (channel) channel.onopen = channel.onmessage = channel.onclose = null;
     if (this.#controlChannel) this.#controlChannel.onmessage = null;
     this.control.close();
+    for (const { video } of this.tracks.values()) if (video && !video.isConnected) forget(video);
     const connection = this.#connection;
     connection.onconnectionstatechange = connection.ontrack = null;
     connection.ondatachannel = connection.onicecandidate = null;
@@ -226,7 +228,9 @@ export class Session {
     buffer(receiver, this.#bufferMs);
     // Two sections with one label are two cameras all the same.
     const camera = this.tracks.has(label) && this.tracks.get(label)?.mid !== mid ? mid : label;
-    this.tracks.set(camera, new Track(camera, mid, track));
+    const received = new Track(camera, mid, track);
+    received.video = play(received, this.#events.onChange);
+    this.tracks.set(camera, received);
     this.#align();
     this.#events.onChange();
   }

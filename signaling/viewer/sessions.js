@@ -4,7 +4,7 @@
 
 import { Patience, Waits } from "./patience.js";
 import { Session } from "./session.js";
-import { DOUBT_MS, isAlive, isSettled, nextStep, silenceMs } from "./supervisor.js";
+import { ASK_MS, DOUBT_MS, isAlive, isSettled, nextStep, silenceMs } from "./supervisor.js";
 
 /** @typedef {import("./protocol.js").BrokerMessage} BrokerMessage */
 /**
@@ -83,7 +83,7 @@ export class Sessions {
     const nowMs = performance.now();
     for (const session of [this.current, this.pending]) {
       // Pictures that come again do not tell the robot that we see them: it must not give us up.
-      if (session?.doubted || (session && silenceMs(session, nowMs) > DOUBT_MS)) session.ask();
+      if (session?.doubted || (session && silenceMs(session, nowMs) > ASK_MS)) session.ask();
     }
   }
 

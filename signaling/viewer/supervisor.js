@@ -33,12 +33,14 @@
  * @typedef {"keep" | "start" | "abandonPending" | "giveUpPending" | "promotePending" | "dropCurrent"} Step
  */
 
-/** After so long without a sign of life the robot is asked for one. */
+/** After so long without a sign of life the robot is asked for one, */
+export const ASK_MS = 150;
+/** and after so long something may be wrong with the network. */
 export const DOUBT_MS = 300;
-const SILENT_MS = 500;
+const SILENT_MS = 400;
 const ANSWER_WITHIN_MS = 200;
 /** The same when the robot has made another connection to the broker: its network changed, too. */
-const RESTARTED_SILENT_MS = 400;
+const RESTARTED_SILENT_MS = 300;
 const RESTARTED_ANSWER_WITHIN_MS = 150;
 /** Silence of a session whose robot cannot be asked: of other producers, some show still pictures. */
 const UNASKED_SILENT_MS = 5_000;

@@ -5,6 +5,7 @@
 import { find, setIcon, setText } from "./dom.js";
 import { NONE, age, bitrate } from "./format.js";
 import { FAULTS, LATE_MS, iconOf, judge, signalOf } from "./picture.js";
+import { forget, hasPicture } from "./video.js";
 
 /** @typedef {import("./track.js").Track} Track */
 /** @typedef {import("./protocol.js").CameraMeta} CameraMeta */
@@ -92,20 +93,17 @@ export class Tile {
    * @param {Track} track
    */
   show(track) {
-    if (track === this.#track) return;
+    const { video } = track;
+    if (track === this.#track || !video) return;
     this.#framesBefore += this.#track?.frames ?? 0;
     this.#track = track;
-    const video = document.createElement("video");
-    video.muted = video.autoplay = video.playsInline = true;
-    video.disablePictureInPicture = true;
-    video.srcObject = new MediaStream([track.media]);
-    video.addEventListener("loadeddata", () => this.#clear(video));
     // Of several that never came to a picture only the latest is of use.
     if (this.#video) this.keepPicture();
     this.#picture.prepend(video);
     this.#video = video;
+    if (hasPicture(video)) this.#clear(video);
+    else video.addEventListener("loadeddata", () => this.#clear(video));
     this.#play();
-    watch(video, track);
   }
 
   /**
@@ -116,7 +114,7 @@ export class Tile {
     const video = this.#video;
     if (!video) return;
     this.#video = null;
-    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return forget(video);
+    if (!hasPicture(video)) return forget(video);
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
     canvas.getContext("2d")?.drawImage(video, 0, 0);
@@ -198,24 +196,4 @@ export class Tile {
     // Refused by a browser that saves power: then the state says so, and a tap plays it.
     this.#video?.play().catch(() => undefined);
   }
-}
-
-/**
- * Tells the track of every frame that reaches the screen, where the browser tells us.
- * @param {HTMLVideoElement} video
- * @param {Track} track
- */
-function watch(video, track) {
-  if (!("requestVideoFrameCallback" in video)) return;
-  const presented = (/** @type {number} */ _, /** @type {any} */ frame) => {
-    track.presented(frame, performance.now());
-    video.requestVideoFrameCallback(presented);
-  };
-  video.requestVideoFrameCallback(presented);
-}
-
-/** @param {Element} picture */
-function forget(picture) {
-  if (picture instanceof HTMLVideoElement) picture.srcObject = null;
-  picture.remove();
 }

@@ -20,6 +20,8 @@ export class Track {
     this.camera = camera;
     this.mid = mid;
     this.media = media;
+    /** @type {HTMLVideoElement | null} */
+    this.video = null;
     this.lastFrameMs = -Infinity;
     this.countedMs = -Infinity;
     this.frames = 0;

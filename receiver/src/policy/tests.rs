@@ -58,9 +58,9 @@ fn running_media_outlives_the_broker_and_a_new_connection_of_the_robot() {
 #[test]
 fn a_silent_session_is_kept_until_another_shows_a_picture() {
     let mut watch = connected();
-    assert_eq!(watch.action(ms(10_500)), Action::Wait);
-    assert!(start(&watch, ms(10_501)));
-    watch.asked(PeerId("a".into()), ms(10_501));
+    assert_eq!(watch.action(ms(10_400)), Action::Wait);
+    assert!(start(&watch, ms(10_401)));
+    watch.asked(PeerId("a".into()), ms(10_401));
     watch.heard(Slot::Pending, ms(10_900));
     assert_eq!(watch.action(ms(10_950)), Action::Wait, "it is connected, but shows nothing");
     watch.pending_shows();

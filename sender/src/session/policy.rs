@@ -13,15 +13,15 @@ const SILENCE: Duration = Duration::from_millis(4500);
 /// be lost.
 const NO_REPORTS: Duration = Duration::from_secs(15);
 
-/// When this many pings in a row are missing something may be wrong with the network,
-const DOUBTFUL_PINGS: u32 = 2;
+/// When a ping is late by half the time between two something may be wrong with the network,
+const DOUBTFUL_PINGS: f64 = 1.5;
 
 /// but not sooner than this, and not later: viewers ping every second, or more often. Doubt costs the
 /// broker a few pings, and nothing while it answers them.
-const DOUBT: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
+const DOUBT: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(1500)];
 
 /// How often to look whether a viewer is there: what is dead is free within five seconds.
-pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The cameras of a session: those wanted that exist, in the robot's order; all when none are
 /// named. None when nothing would be left.
@@ -120,7 +120,7 @@ impl Liveness {
 
     /// Whether it has been silent for so long that something may be wrong with the network.
     pub fn is_in_doubt(&self, now: Duration) -> bool {
-        let apart = self.pinged.map_or(DOUBT[1], |(_, apart)| apart * DOUBTFUL_PINGS);
+        let apart = self.pinged.map_or(DOUBT[1], |(_, apart)| apart.mul_f64(DOUBTFUL_PINGS));
         let doubt = apart.clamp(DOUBT[0], DOUBT[1]);
         self.heard.is_some_and(|heard| now.saturating_sub(heard) > doubt)
     }
@@ -215,7 +215,7 @@ mod tests {
             let last_ms = 9 * apart_ms;
             (0..).find(|ms| liveness.is_in_doubt(Duration::from_millis(last_ms + ms)))
         };
-        assert_eq!([100, 200, 1_000].map(doubt_ms), [Some(301), Some(401), Some(1_501)]);
+        assert_eq!([100, 200, 1_000].map(doubt_ms), [Some(251), Some(301), Some(1_501)]);
     }
 
     #[test]
@@ -267,10 +267,10 @@ mod tests {
         assert!(!liveness.is_gone(at(1_000)));
         // It stands still for twenty seconds, and looks before it listens.
         assert!(!liveness.is_gone(at(21_000)));
-        assert!(!liveness.is_gone(at(21_200)));
-        liveness.pinged(at(21_300));
-        let gone = (107..150).map(|n| n * 200).find(|&ms| liveness.is_gone(at(ms)));
-        assert_eq!(gone, Some(26_000), "but a viewer that says nothing afterwards is gone");
+        assert!(!liveness.is_gone(at(21_100)));
+        liveness.pinged(at(21_200));
+        let gone = (212..300).map(|n| n * 100).find(|&ms| liveness.is_gone(at(ms)));
+        assert_eq!(gone, Some(25_800), "but a viewer that says nothing afterwards is gone");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The viewer's page while a robot's way out breaks and comes back, in a real browser: the pictures
 //! come back by themselves, in the same page, and one session is left.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use rovercast_e2e::browser::{Browser, LOOK_EVERY};
 use rovercast_e2e::lab::{Folder, PATIENCE, Program, gstreamer, open_sessions, robot_config};
 use rovercast_e2e::net::{Host, Link, Loss, Net, TwoWays};
@@ -13,6 +13,32 @@ use tokio::time::{Instant, sleep};
 type Outcome = anyhow::Result<()>;
 
 const PORT: u16 = 8765;
+
+/// Has the page note of each picture when it is shown, and when the newest that has come was captured; both
+/// in milliseconds of the time of day.
+const NOTE: &str = r"
+    const done = arguments[arguments.length - 1];
+    const NTP_TO_UNIX_MS = 2208988800000;
+    const [shown, followed] = [window.shown = [], new WeakSet()];
+    const captured = () => Math.max(0, ...witness.connections
+      .flatMap((connection) => connection.getReceivers())
+      .flatMap((receiver) => receiver.getSynchronizationSources())
+      .map(({ captureTimestamp }) => (captureTimestamp ?? 0) - NTP_TO_UNIX_MS));
+    const follow = (video) => video.requestVideoFrameCallback(() => {
+      shown.push([performance.timeOrigin + performance.now(), captured()]);
+      follow(video);
+    });
+    setInterval(() => {
+      for (const video of document.querySelectorAll('#grid article.tile video')) {
+        if (!followed.has(video)) follow(video);
+        followed.add(video);
+      }
+    }, 10);
+    done();
+";
+
+/// Gives what the page has noted.
+const NOTED: &str = "arguments[arguments.length - 1](window.shown.splice(0));";
 
 #[test]
 fn a_page_sees_pictures_again_when_the_robot_has_another_way() -> Outcome {
@@ -32,6 +58,7 @@ async fn watch(address: &str, robot: &Host, links: [Link; 2], sender: &mut Progr
     let browser = Browser::start("paths").await?;
     browser.open(&format!("http://{address}/")).await?;
     browser.picture_after("c", 0).await?;
+    browser.ask(NOTE).await?;
     for outage in [Duration::ZERO, Duration::from_secs(3), Duration::ZERO] {
         let lost = in_use(&browser, &links).await?;
         if outage.is_zero() {
@@ -41,9 +68,12 @@ async fn watch(address: &str, robot: &Host, links: [Link; 2], sender: &mut Progr
             sleep(outage).await;
             links.iter().try_for_each(Link::up)?;
         }
-        let usable_us = now_us().unsigned_abs();
-        browser.picture_after("c", usable_us).await?;
-        let took = (now_us().unsigned_abs() - usable_us) as f64 / 1e6;
+        let usable_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1e3;
+        browser.picture_after("c", now_us().unsigned_abs()).await?;
+        let noted: Vec<(f64, f64)> = serde_json::from_value(browser.ask(NOTED).await?)?;
+        let fresh = noted.iter().find(|(_, captured_ms)| *captured_ms > usable_ms);
+        let (shown_ms, _) = fresh.with_context(|| format!("none after {usable_ms}: {noted:?}"))?;
+        let took = (shown_ms - usable_ms) / 1e3;
         println!("{} lost, nothing for {outage:?}: back after {took:.2} s", lost.name());
         one_session(&browser, sender).await?;
         if outage.is_zero() {

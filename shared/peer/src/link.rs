@@ -34,17 +34,13 @@ pub use target::{Fingerprint, InvalidFingerprint, InvalidUrl, Target, check_url}
 const QUEUE: usize = 256;
 
 /// How often it is looked whether something is to be done.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How often the broker is pinged.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// The same while there are signs that the network is in trouble.
 const PING_IN_DOUBT: Duration = Duration::from_millis(200);
-
-/// While one of these is unanswered for so long, another connection is tried: on one that works the answer
-/// comes first, as a connection takes more round trips.
-const UNANSWERED: Duration = Duration::from_millis(100);
 
 /// A broker that has not taken a message by then has stopped reading.
 const SENDING: Duration = Duration::from_secs(6);
@@ -202,7 +198,7 @@ impl Run {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut pinged, mut looked) = (Instant::now(), Instant::now(), Instant::now());
-        // Since when a ping of the doubtful is unanswered, and what is tried then.
+        // Since when a ping is unanswered, and what is tried then by who is in doubt.
         let mut asked: Option<Instant> = None;
         let mut other: Option<BoxFuture<'static, Result<Connected, Refusal>>> = None;
         loop {
@@ -280,9 +276,10 @@ impl Run {
                     looked = Instant::now();
                     heard += stood_still;
                     let in_doubt = *self.doubtful.borrow();
-                    asked = asked.map(|since| since + stood_still).filter(|_| in_doubt);
-                    let answers = asked.is_none_or(|since| since.elapsed() < self.retry.answer());
-                    if asked.is_some_and(|since| since.elapsed() >= UNANSWERED) && other.is_none() {
+                    asked = asked.map(|since| since + stood_still);
+                    let waits = asked.filter(|_| in_doubt).map(|since| since.elapsed());
+                    let answers = waits.is_none_or(|waits| waits < self.retry.answer());
+                    if waits.is_some_and(|waits| waits >= self.retry.late()) && other.is_none() {
                         let mut dialer = self.dialer.clone();
                         other = Some(async move { dialer.connect().await }.boxed());
                     }
@@ -293,7 +290,7 @@ impl Run {
                         text_of(&PeerRequest::GetIceServers)
                     } else if pinged.elapsed() >= if in_doubt { PING_IN_DOUBT } else { PING_EVERY } {
                         pinged = Instant::now();
-                        asked = asked.or(Some(pinged)).filter(|_| in_doubt);
+                        asked = asked.or(Some(pinged));
                         Message::Ping(Default::default())
                     } else {
                         continue;

@@ -22,6 +22,9 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(600);
 /// The longest.
 const MOST_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What is late for an answer: at least, and at most.
+const LATE: [Duration; 2] = [Duration::from_millis(40), Duration::from_millis(100)];
+
 /// Follows one link through its attempts.
 #[derive(Debug)]
 pub(crate) struct Retry {
@@ -52,6 +55,13 @@ impl Retry {
     pub(crate) fn answer(&self) -> Duration {
         let usual = self.usual.map_or(MOST_PATIENCE, |usual| usual * 4);
         usual.clamp(LEAST_PATIENCE, MOST_PATIENCE)
+    }
+
+    /// How long a ping may be unanswered before another connection is tried: as long as the last took. On a
+    /// link that works the answer comes first, since a connection takes more round trips.
+    pub(crate) fn late(&self) -> Duration {
+        let [shortest, longest] = LATE;
+        self.usual.map_or(longest, |usual| usual.clamp(shortest, longest))
     }
 
     /// The link is lost, or the attempt failed. Returns how long to wait before the next; `random`

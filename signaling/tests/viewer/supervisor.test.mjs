@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { isAlive, isSettled, nextStep, silenceMs } from "../../viewer/supervisor.js";
+import { ASK_MS, isAlive, isSettled, nextStep, silenceMs } from "../../viewer/supervisor.js";
 
 const NOW = 100_000;
 
@@ -44,7 +44,7 @@ const connected = (forMs, changes = {}) =>
 
 /** A session without a sign of life for so long, though the robot was asked for one. */
 const silent = (forMs, changes = {}) =>
-  flowing({ lastFrameMs: NOW - forMs, lastMessageMs: NOW - forMs, askedMs: NOW - forMs + 300, ...changes });
+  flowing({ lastFrameMs: NOW - forMs, lastMessageMs: NOW - forMs, askedMs: NOW - forMs + 150, ...changes });
 
 const step = (changes) =>
   nextStep({
@@ -78,12 +78,12 @@ test("media that flows is kept, whatever the broker does", () => {
 });
 
 test("a session that is silent, and does not answer, is replaced while it is still there", () => {
-  assert.equal(step({ current: silent(500) }), "keep");
-  assert.equal(step({ current: silent(501) }), "start");
-  assert.equal(step({ current: silent(501), linkUp: false }), "keep");
-  assert.equal(step({ current: silent(501), robotPeerId: null }), "keep");
-  assert.equal(step({ current: silent(501), retryAtMs: NOW + 1 }), "keep");
-  assert.equal(step({ current: silent(501), pending: negotiating() }), "keep");
+  assert.equal(step({ current: silent(400) }), "keep");
+  assert.equal(step({ current: silent(401) }), "start");
+  assert.equal(step({ current: silent(401), linkUp: false }), "keep");
+  assert.equal(step({ current: silent(401), robotPeerId: null }), "keep");
+  assert.equal(step({ current: silent(401), retryAtMs: NOW + 1 }), "keep");
+  assert.equal(step({ current: silent(401), pending: negotiating() }), "keep");
 });
 
 test("a session is silent only if the robot was asked, and had time to answer", () => {
@@ -95,10 +95,10 @@ test("a session is silent only if the robot was asked, and had time to answer", 
 });
 
 test("silence says more when the robot has another connection to the broker", () => {
-  for (const [forMs, expected] of [[400, "keep"], [440, "keep"], [460, "start"]]) {
+  for (const [forMs, expected] of [[250, "keep"], [300, "keep"], [301, "start"]]) {
     assert.equal(step({ robotPeerId: "robot again", current: silent(forMs) }), expected, `${forMs} ms`);
   }
-  assert.equal(step({ current: silent(460) }), "keep");
+  assert.equal(step({ current: silent(400) }), "keep");
 });
 
 test("pictures or messages alone keep a session alive", () => {
@@ -255,7 +255,7 @@ class World {
       if (this.reaches(session)) {
         session.lastFrameMs = session.lastMessageMs = nowMs;
         session.pictured = ["front"];
-      } else if (silenceMs(session, nowMs) > 300) {
+      } else if (silenceMs(session, nowMs) > ASK_MS) {
         const heardMs = Math.max(session.lastFrameMs, session.lastMessageMs);
         if (session.askedMs <= heardMs) session.askedMs = nowMs;
       }
@@ -322,9 +322,9 @@ class World {
   }
 }
 
-test("a path that is away for less than half a second is not noticed", () => {
+test("a path that is away for less than a third of a second is not noticed", () => {
   const world = World.running();
-  for (let ms = 100; ms <= 400; ms += 100) {
+  for (let ms = 100; ms <= 300; ms += 100) {
     world.path = false;
     world.run(ms);
     world.path = true;
