@@ -14,16 +14,17 @@ import { Roster } from "./roster.js";
 import { Sessions } from "./sessions.js";
 import { readSettings, withRobot } from "./settings.js";
 import { tell } from "./situation.js";
-import { isAlive, silenceMs } from "./supervisor.js";
+import { ASK_MS, isAlive, silenceMs } from "./supervisor.js";
 import { TelemetryPanel } from "./telemetry.js";
 
 /** @typedef {import("./protocol.js").BrokerMessage} BrokerMessage */
 
-const LOOK_EVERY_MS = 150;
-/** While something may have to be done at once. */
-const LOOK_CLOSELY_EVERY_MS = 50;
-/** Pictures of cameras that are not slow come more often. */
-const QUIET_MS = 100;
+/** Looking takes the browser some milliseconds: */
+const LOOK_EVERY_MS = 250;
+/** while something may have to be done at once, */
+const LOOK_CLOSELY_EVERY_MS = 100;
+/** which is seen at a glance. */
+const GLANCE_EVERY_MS = 50;
 const FLOWING_MS = 1_000;
 const PROBLEM_SHOWN_MS = 15_000;
 
@@ -36,6 +37,7 @@ let settings = readSettings(location.hash);
 let everUp = false;
 let problemUntilMs = 0;
 let outage = false;
+let lookedMs = -Infinity;
 
 const roster = new Roster(() => settings.robot);
 const grid = new Grid(openMenu);
@@ -188,7 +190,12 @@ function reportOf(camera) {
   return { word, fault: figures?.fault ?? "", takesRequests: current?.takesRequests ?? false };
 }
 
-/** @returns {Promise<number>} after how many milliseconds to look again */
+/** Whether something may have to be done at once. */
+function isTense(/** @type {number} */ nowMs) {
+  const { current, pending } = sessions;
+  return outage || pending !== null || !link.up || (current !== null && silenceMs(current, nowMs) > ASK_MS);
+}
+
 async function look() {
   await sessions.poll();
   const nowMs = performance.now();
@@ -198,17 +205,18 @@ async function look() {
   link.tick(nowMs, outage);
   sessions.step(chosen().peerId);
   refresh();
-  const quiet = sessions.current !== null && silenceMs(sessions.current, nowMs) > QUIET_MS;
-  return quiet || outage || sessions.pending || !link.up ? LOOK_CLOSELY_EVERY_MS : LOOK_EVERY_MS;
 }
 
 /** One look after the other: what is decided on facts that are out of date is wrong. */
 async function keepLooking() {
-  let nextMs = LOOK_EVERY_MS;
   try {
-    nextMs = await look();
+    const nowMs = performance.now();
+    if (nowMs - lookedMs >= (isTense(nowMs) ? LOOK_CLOSELY_EVERY_MS : LOOK_EVERY_MS)) {
+      lookedMs = nowMs;
+      await look();
+    }
   } finally {
-    setTimeout(keepLooking, nextMs);
+    setTimeout(keepLooking, GLANCE_EVERY_MS);
   }
 }
 

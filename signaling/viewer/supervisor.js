@@ -34,7 +34,7 @@
  */
 
 /** After so long without a sign of life the robot is asked for one, */
-export const ASK_MS = 150;
+export const ASK_MS = 100;
 /** and after so long something may be wrong with the network. */
 export const DOUBT_MS = 300;
 const SILENT_MS = 400;

@@ -17,7 +17,7 @@ use window::Window;
 pub use packet::OVERHEAD;
 pub use sdp::Correction;
 
-/// Streams of a peer that are looked after: more than a session has tracks.
+/// Streams of a peer that are looked after: as many as a session has tracks.
 const MOST_STREAMS: usize = 64;
 
 const PACKETS: gst::PadProbeType = gst::PadProbeType::BUFFER.union(gst::PadProbeType::BUFFER_LIST);
@@ -235,4 +235,87 @@ fn at_times_of(other: &gst::BufferRef, packet: Vec<u8>) -> gst::Buffer {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture of so many packets, and what leaves behind it.
+    fn picture(percent: u32, packets: u16) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let mut protection =
+            Protection { payload_type: 127, ssrc: 8, percent, sequence: u16::MAX, picture: vec![] };
+        let packets: Vec<Vec<u8>> = (0..packets)
+            .map(|sequence| {
+                let ends = if sequence + 1 == packets { 0x80 } else { 0 };
+                let mut packet = vec![0x80, 96 | ends];
+                packet.extend(sequence.to_be_bytes());
+                packet.extend([0, 0, 0, 5, 0, 0, 0, 7]);
+                packet.extend(vec![sequence as u8; 100]);
+                packet
+            })
+            .collect();
+        let behind = packets.iter().map(|packet| {
+            let header = Header::parse(packet).unwrap();
+            protection.take(header, packet)
+        });
+        let behind: Vec<Vec<Vec<u8>>> = behind.collect();
+        (packets, behind.concat())
+    }
+
+    #[test]
+    fn behind_a_picture_leaves_what_was_asked_for() {
+        for (percent, packets, expected) in
+            [(1, 1, 1), (20, 1, 1), (20, 5, 1), (20, 6, 2), (100, 6, 6), (50, 218, 110)]
+        {
+            let (_, behind) = picture(percent, packets);
+            assert_eq!(behind.len(), expected, "{percent} % of {packets}");
+            let headers: Vec<Header> =
+                behind.iter().map(|packet| Header::parse(packet).unwrap()).collect();
+            let numbered = (0_u16..).zip(&headers).all(|(number, it)| it.sequence == number);
+            assert!(numbered && headers.iter().all(|it| (it.payload_type, it.ssrc) == (127, 8)));
+        }
+    }
+
+    #[test]
+    fn as_many_in_a_row_are_restored_as_leave_behind() {
+        let (packets, behind) = picture(25, 20);
+        for first in 0..=packets.len() - behind.len() {
+            let lost = first..first + behind.len();
+            let receiving = Receiving::default();
+            receiving.expect(127, 7);
+            let came = packets.iter().enumerate().filter(|(at, _)| !lost.contains(at));
+            let came = came.map(|(_, packet)| packet).chain(&behind);
+            let mut restored = Vec::new();
+            gst::init().unwrap();
+            for packet in came {
+                let is_media = packet[1] & 0x7f == 96;
+                let buffer = gst::Buffer::from_slice(packet.clone());
+                let (goes_on, made) = lock(&receiving.0).take(&buffer);
+                assert_eq!(goes_on, is_media);
+                restored.extend(made.iter().map(|made| made.map_readable().unwrap().to_vec()));
+            }
+            restored.sort_by_key(|packet| [packet[2], packet[3]]);
+            assert_eq!(restored, packets[lost]);
+            assert_eq!((receiving.restored(7), receiving.restored(8)), (Some(5), None));
+        }
+    }
+
+    #[test]
+    fn what_was_restored_does_not_come_twice_unless_it_is_sent_again() {
+        gst::init().unwrap();
+        let (packets, behind) = picture(20, 5);
+        let receiving = Receiving::default();
+        receiving.expect(127, 7);
+        let take = |packet: &Vec<u8>| {
+            let (goes_on, restored) =
+                lock(&receiving.0).take(&gst::Buffer::from_slice(packet.clone()));
+            (goes_on, restored.len())
+        };
+        packets[1..].iter().for_each(|packet| assert_eq!(take(packet), (true, 0)));
+        assert_eq!(take(&behind[0]), (false, 1));
+        assert_eq!(take(&packets[0]), (false, 0), "it was only overtaken");
+        lock(&receiving.0).again = true;
+        assert_eq!(take(&packets[0]), (true, 0), "the jitter buffer counts those");
+    }
 }
