@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::channel::{Channel, Channels};
-use crate::fec::{self, Correction, Fec};
+use crate::fec::{Agreement, Fec};
 use crate::fingerprint::{self, Mismatch};
 use crate::ice::{IceUrls, TransportPolicy};
 use crate::negotiation::{self, Description, Refused, Section};
@@ -129,9 +129,7 @@ pub struct Connection {
     channels: Channels,
     reports: Reports,
     fec: Fec,
-    fec_percent: u32,
-    /// The SSRCs of the tracks that were added, with the section of each that has a place.
-    tracks: Vec<(Option<usize>, u32)>,
+    agreement: Agreement,
     offered: Option<Vec<Section>>,
     remote: Option<Description>,
     remote_candidates: usize,
@@ -163,9 +161,8 @@ impl Connection {
             events_tx,
             channels,
             reports,
+            agreement: Agreement::new(fec.clone(), settings.fec_percent),
             fec,
-            fec_percent: settings.fec_percent,
-            tracks: Vec::new(),
             offered: None,
             remote: None,
             remote_candidates: 0,
@@ -180,7 +177,7 @@ impl Connection {
 
     /// What the longest packet must have left in bytes: those that restore others are longer than these.
     pub fn overhead(&self) -> u32 {
-        if self.fec_percent > 0 { fec::OVERHEAD } else { 0 }
+        self.agreement.overhead()
     }
 
     /// Adds a track that sends: `payloader` is in the pipeline, `caps` are those of its RTP,
@@ -196,7 +193,9 @@ impl Connection {
         let (pad, transceiver) = self.request_track(section, direction, caps)?;
         transceiver.set_property("do-nack", true);
         let ssrc = caps.structure(0).and_then(|caps| caps.get("ssrc").ok());
-        self.tracks.extend(ssrc.map(|ssrc| (section, ssrc)));
+        if let Some(ssrc) = ssrc {
+            self.agreement.add_track(section, ssrc);
+        }
         let source = payloader
             .static_pad("src")
             .ok_or_else(|| ConnectionError::Gst("the payloader has no source pad".to_owned()))?;
@@ -243,7 +242,7 @@ impl Connection {
         self.set_state(gst::State::Paused).await?;
         let mut offer = self.create("create-offer", "offer").await?;
         negotiation::label_tracks(offer.sdp_mut(), cameras);
-        self.offer_correction(offer.sdp_mut());
+        self.agreement.offer(offer.sdp_mut());
         let text = offer.sdp().as_text()?;
         let sections = Description::parse(&text)?.sections;
         self.offered = Some(sections.clone());
@@ -259,44 +258,18 @@ impl Connection {
         };
         let description = Description::parse(text)?;
         description.answers(&offered)?;
-        for (offered, answer) in offered.iter().zip(&description.sections) {
-            if let (Some(offered), Some(answer)) = (offered.correction, answer.correction) {
-                self.protect(offered.streams, answer.payload_type);
-            }
-        }
+        self.agreement.answered(&offered, &description.sections);
         self.set_remote(WebRTCSDPType::Answer, description).await
-    }
-
-    /// Writes into an offer what restores the packets of its video sections, where that is wanted.
-    fn offer_correction(&self, offer: &mut SDPMessageRef) {
-        let number = fec::sdp::free_payload_type(offer).filter(|_| self.fec_percent > 0);
-        let Some(payload_type) = number else { return };
-        let video = offer.medias_mut().filter(|media| media.media() == Some("video"));
-        for (media, (_, ssrc)) in video.zip(&self.tracks) {
-            let streams = Some([*ssrc, rand::random()]);
-            fec::sdp::write(media, Correction { payload_type, streams });
-        }
-    }
-
-    /// Sends from now on what restores the packets of a stream.
-    fn protect(&self, streams: Option<[u32; 2]>, payload_type: u8) {
-        if let Some(streams) = streams.filter(|_| self.fec_percent > 0) {
-            self.fec.sending.protect(payload_type, streams, self.fec_percent);
-        }
     }
 
     /// Takes an offer. Returns the answer.
     pub async fn answer(&mut self, text: &str) -> Result<String, ConnectionError> {
         let offer = Description::parse(text)?;
+        let agreement = self.agreement.clone();
         let accept = |answer: &mut SDPMessageRef, offer: &[Section]| {
             negotiation::accept_extensions(answer, offer);
-            negotiation::accept_correction(answer, offer);
+            agreement.accept(answer, offer);
         };
-        for correction in offer.sections.iter().filter_map(|section| section.correction) {
-            if let Some([protected, _]) = correction.streams {
-                self.fec.receiving.expect(correction.payload_type, protected);
-            }
-        }
         self.answer_with(offer, accept).await
     }
 
@@ -313,19 +286,12 @@ impl Connection {
         offer: Description,
         cameras: &[(usize, CameraId)],
     ) -> Result<String, ConnectionError> {
-        let corrections: Vec<(usize, Correction)> = self.corrections(&offer);
-        let finish = |answer: &mut SDPMessageRef, _: &[Section]| {
+        let agreement = self.agreement.clone();
+        let finish = |answer: &mut SDPMessageRef, offer: &[Section]| {
             negotiation::finish_answer(answer, cameras);
-            for (section, correction) in &corrections {
-                if let Some(media) = answer.media_mut(*section as u32) {
-                    fec::sdp::write(media, *correction);
-                }
-            }
+            agreement.grant(answer, offer);
         };
         let answer = self.answer_with(offer, finish).await?;
-        for (_, correction) in &corrections {
-            self.protect(correction.streams, correction.payload_type);
-        }
         let sections = Description::parse(&answer)?.sections;
         let refused = |index: usize| sections.get(index).is_none_or(|section| section.rejected);
         match cameras.iter().find(|(index, _)| refused(*index)) {
@@ -335,18 +301,6 @@ impl Connection {
             }
             None => Ok(answer),
         }
-    }
-
-    /// What restores the packets of our tracks, as this offer wants it, and in which sections.
-    fn corrections(&self, offer: &Description) -> Vec<(usize, Correction)> {
-        let wanted = self.tracks.iter().filter(|_| self.fec_percent > 0);
-        let wanted = wanted.filter_map(|(section, ssrc)| {
-            let section = (*section)?;
-            let Correction { payload_type, .. } = offer.sections.get(section)?.correction?;
-            let streams = Some([*ssrc, rand::random()]);
-            Some((section, Correction { payload_type, streams }))
-        });
-        wanted.collect()
     }
 
     async fn answer_with(

@@ -2,6 +2,7 @@
 //! the round trip that it takes to have them sent again. Both ends do it around webrtcbin, which up to
 //! GStreamer 1.22 restores in a way that hides further losses (`rtpulpfecdec`).
 
+mod agreement;
 mod packet;
 pub(crate) mod sdp;
 mod window;
@@ -14,7 +15,8 @@ use gst::prelude::*;
 use packet::{Header, Repair, SPAN, protecting};
 use window::Window;
 
-pub use packet::OVERHEAD;
+pub(crate) use agreement::Agreement;
+use packet::OVERHEAD;
 pub use sdp::Correction;
 
 /// Streams of a peer that are looked after: as many as a session has tracks.
@@ -36,7 +38,8 @@ pub(crate) struct Sending(Arc<Mutex<HashMap<u32, Protection>>>);
 impl Sending {
     /// Protects a stream from now on: `percent` says how many packets leave behind a hundred, but at
     /// least one leaves behind each picture.
-    pub(crate) fn protect(&self, payload_type: u8, [ssrc, own]: [u32; 2], percent: u32) {
+    fn protect(&self, correction: Correction, percent: u32) {
+        let Correction { payload_type, streams: Some([ssrc, own]) } = correction else { return };
         let protection = Protection {
             payload_type,
             ssrc: own,
@@ -45,6 +48,11 @@ impl Sending {
             picture: vec![],
         };
         lock(&self.0).insert(ssrc, protection);
+    }
+
+    #[cfg(test)]
+    fn protects(&self, ssrc: u32) -> bool {
+        lock(&self.0).contains_key(&ssrc)
     }
 
     /// Sends them behind what comes out of the element that sends packets again.
@@ -141,8 +149,9 @@ struct Stream {
 }
 
 impl Receiving {
-    /// Restores packets of this stream from now on.
-    pub(crate) fn expect(&self, payload_type: u8, ssrc: u32) {
+    /// Restores packets of a stream from now on.
+    fn expect(&self, correction: Correction) {
+        let Correction { payload_type, streams: Some([ssrc, _]) } = correction else { return };
         let mut restoring = lock(&self.0);
         restoring.payload_type = Some(payload_type);
         if restoring.streams.len() < MOST_STREAMS {
@@ -241,6 +250,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    const CORRECTION: Correction = Correction { payload_type: 127, streams: Some([7, 8]) };
+
     /// A picture of so many packets, and what leaves behind it.
     fn picture(percent: u32, packets: u16) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let mut protection =
@@ -283,7 +294,7 @@ mod tests {
         for first in 0..=packets.len() - behind.len() {
             let lost = first..first + behind.len();
             let receiving = Receiving::default();
-            receiving.expect(127, 7);
+            receiving.expect(CORRECTION);
             let came = packets.iter().enumerate().filter(|(at, _)| !lost.contains(at));
             let came = came.map(|(_, packet)| packet).chain(&behind);
             let mut restored = Vec::new();
@@ -306,7 +317,7 @@ mod tests {
         gst::init().unwrap();
         let (packets, behind) = picture(20, 5);
         let receiving = Receiving::default();
-        receiving.expect(127, 7);
+        receiving.expect(CORRECTION);
         let take = |packet: &Vec<u8>| {
             let (goes_on, restored) =
                 lock(&receiving.0).take(&gst::Buffer::from_slice(packet.clone()));

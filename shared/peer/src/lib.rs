@@ -5,7 +5,7 @@ pub mod addresses;
 pub mod arrival;
 pub mod channel;
 pub mod connection;
-pub mod fec;
+mod fec;
 pub mod fingerprint;
 pub mod ice;
 pub mod link;

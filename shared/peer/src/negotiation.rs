@@ -6,7 +6,8 @@ use rovercast_protocol::codec::Codec;
 use rovercast_protocol::frame_times::{CAPTURE_TIME, STAGES};
 use rovercast_protocol::ids::CameraId;
 
-use crate::fec::{self, Correction};
+use crate::fec;
+pub use crate::fec::Correction;
 use crate::fingerprint::Fingerprint;
 use crate::payloads::{self, Payload};
 
@@ -319,18 +320,6 @@ pub fn accept_extensions(answer: &mut SDPMessageRef, offered: &[Section]) {
             if let Some(id) = id.filter(|_| taken.iter().all(|taken| taken.uri != uri)) {
                 media.add_attribute("extmap", Some(&format!("{id} {uri}")));
             }
-        }
-    }
-}
-
-/// Writes into an answer that packets which restore lost ones are taken where they are offered: webrtcbin
-/// does not know them.
-pub fn accept_correction(answer: &mut SDPMessageRef, offered: &[Section]) {
-    for (media, offered) in answer.medias_mut().zip(offered) {
-        if let Some(Correction { payload_type, .. }) =
-            offered.correction.filter(|_| media.port() != 0)
-        {
-            fec::sdp::write(media, Correction { payload_type, streams: None });
         }
     }
 }

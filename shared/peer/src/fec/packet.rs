@@ -15,7 +15,7 @@ const MASKS: [(usize, usize); 3] = [(15, 2), (31, 4), (63, 8)];
 pub(super) const SPAN: u16 = 109;
 
 /// What a packet that restores is longer than the longest that it protects, at most.
-pub const OVERHEAD: u32 = (FIXED + 2 + 4 + 8) as u32;
+pub(super) const OVERHEAD: u32 = (FIXED + 2 + 4 + 8) as u32;
 
 /// What is common to all RTP packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
