@@ -61,6 +61,21 @@ async fn path(
     Ok((detour.await?, path))
 }
 
+/// A camera that was watched for some pictures on such a path, which loses from now on. So many packets that
+/// restore others leave behind a hundred.
+async fn losing(
+    codec: Codec,
+    fec_percent: u32,
+    loses: impl Fn(u64, &Rtp) -> bool + Send + 'static,
+    loses_again: impl Fn(&Rtp) -> bool + Send + 'static,
+) -> anyhow::Result<(Lossy, Arc<Path>)> {
+    let (detour, path) = path(loses, loses_again).await?;
+    let mut pair = Lossy::start(codec, Settings::default(), fec_percent, detour).await?;
+    watch(&mut pair, 15).await?;
+    path.loses.store(true, Ordering::Relaxed);
+    Ok((pair, path))
+}
+
 /// Watches so many pictures. None may be torn.
 async fn watch(pair: &mut Lossy, pictures: usize) -> anyhow::Result<Vec<Shown>> {
     let mut seen = Vec::new();
@@ -76,10 +91,7 @@ async fn watch(pair: &mut Lossy, pictures: usize) -> anyhow::Result<Vec<Shown>> 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_comes_again_and_no_picture_is_missing() -> Outcome {
     for codec in CODECS {
-        let (detour, path) = path(|count, _| count % 20 == 7, |_| false).await?;
-        let mut pair = Lossy::start(codec, Settings::default(), 0, detour).await?;
-        watch(&mut pair, 15).await?;
-        path.loses.store(true, Ordering::Relaxed);
+        let (mut pair, path) = losing(codec, 0, |count, _| count % 20 == 7, |_| false).await?;
         watch(&mut pair, 90).await?;
         let (lost, network) = (path.lost.load(Ordering::Relaxed), pair.network());
         ensure!(lost > 10 && network.packets_recovered > 10, "{codec}: {path:?}, {network:?}");
@@ -94,10 +106,7 @@ async fn what_is_lost_comes_again_and_no_picture_is_missing() -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_nothing_comes_again_only_whole_pictures_are_shown_and_they_go_on() -> Outcome {
     for codec in CODECS {
-        let (detour, path) = path(|count, _| count % 151 == 9, |_| true).await?;
-        let mut pair = Lossy::start(codec, Settings::default(), 0, detour).await?;
-        watch(&mut pair, 15).await?;
-        path.loses.store(true, Ordering::Relaxed);
+        let (mut pair, path) = losing(codec, 0, |count, _| count % 151 == 9, |_| true).await?;
         watch(&mut pair, 90).await?;
         let network = pair.network();
         ensure!(network.packets_lost > 2, "{codec}: {path:?}, {network:?}");
@@ -112,10 +121,7 @@ async fn where_nothing_comes_again_only_whole_pictures_are_shown_and_they_go_on(
 async fn halves_of_key_frames_are_not_shown() -> Outcome {
     for codec in CODECS {
         let loses = |count, _: &Rtp| count < 400 && count % 31 < 12 && count % 3 != 0;
-        let (detour, path) = path(loses, |_| true).await?;
-        let mut pair = Lossy::start(codec, Settings::default(), 0, detour).await?;
-        watch(&mut pair, 15).await?;
-        path.loses.store(true, Ordering::Relaxed);
+        let (mut pair, path) = losing(codec, 0, loses, |_| true).await?;
         while path.lost.load(Ordering::Relaxed) < 100 {
             watch(&mut pair, 1).await?;
         }
@@ -133,10 +139,8 @@ const RESTORES: u8 = 127;
 async fn what_is_lost_is_restored_from_others() -> Outcome {
     for codec in CODECS {
         let loses = |count: u64, _: &Rtp| count % 10 < 3;
-        let (detour, path) = path(loses, |rtp| rtp.payload_type != RESTORES).await?;
-        let mut pair = Lossy::start(codec, Settings::default(), 100, detour).await?;
-        watch(&mut pair, 15).await?;
-        path.loses.store(true, Ordering::Relaxed);
+        let (mut pair, path) =
+            losing(codec, 100, loses, |rtp| rtp.payload_type != RESTORES).await?;
         watch(&mut pair, 90).await?;
         let network = pair.network();
         ensure!(network.packets_restored > 30, "{codec}: {path:?}, {network:?}");
@@ -151,10 +155,7 @@ async fn what_is_lost_is_restored_from_others() -> Outcome {
 async fn what_cannot_be_restored_comes_again() -> Outcome {
     for codec in CODECS {
         let loses = |count: u64, _: &Rtp| count % 9 < 2;
-        let (detour, path) = path(loses, |_| false).await?;
-        let mut pair = Lossy::start(codec, Settings::default(), 1, detour).await?;
-        watch(&mut pair, 15).await?;
-        path.loses.store(true, Ordering::Relaxed);
+        let (mut pair, path) = losing(codec, 1, loses, |_| false).await?;
         watch(&mut pair, 90).await?;
         let network = pair.network();
         ensure!(network.packets_restored > 10, "{codec}: {path:?}, {network:?}");

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::channel::{Channel, Channels};
-use crate::fec::{Agreement, Fec};
+use crate::fec::Agreement;
 use crate::fingerprint::{self, Mismatch};
 use crate::ice::{IceUrls, TransportPolicy};
 use crate::negotiation::{self, Description, Refused, Section};
@@ -128,7 +128,6 @@ pub struct Connection {
     events_tx: mpsc::Sender<Said>,
     channels: Channels,
     reports: Reports,
-    fec: Fec,
     agreement: Agreement,
     offered: Option<Vec<Section>>,
     remote: Option<Description>,
@@ -151,8 +150,8 @@ impl Connection {
         configure_ice(&webrtc, &settings.ice);
         let (events_tx, events) = mpsc::channel(EVENTS);
         let channels = Channels::new();
-        let (reports, fec) = (Reports::default(), Fec::default());
-        post_events(&pipeline, &webrtc, &events_tx, channels.inlet(), &fec);
+        let (reports, agreement) = (Reports::default(), Agreement::new(settings.fec_percent));
+        post_events(&pipeline, &webrtc, &events_tx, channels.inlet(), agreement.fec());
         reports.watch(&webrtc);
         Ok(Self {
             pipeline,
@@ -161,8 +160,7 @@ impl Connection {
             events_tx,
             channels,
             reports,
-            agreement: Agreement::new(fec.clone(), settings.fec_percent),
-            fec,
+            agreement,
             offered: None,
             remote: None,
             remote_candidates: 0,
@@ -276,7 +274,7 @@ impl Connection {
     /// How many packets of a stream were restored, without being sent again; none if there is nothing that
     /// could.
     pub fn restored(&self, ssrc: u32) -> Option<u64> {
-        self.fec.receiving.restored(ssrc)
+        self.agreement.fec().receiving.restored(ssrc)
     }
 
     /// Takes an offer for whose sections the tracks were added. Returns the answer, where these

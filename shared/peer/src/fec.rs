@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
+use gst_rtp::RTPBuffer;
 
 use packet::{Header, Repair, SPAN, protecting};
 use window::Window;
@@ -31,33 +32,37 @@ pub(crate) struct Fec {
     pub(crate) receiving: Receiving,
 }
 
-/// What leaves behind the pictures of each stream, by its SSRC.
+/// What leaves behind the pictures of each stream.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sending(Arc<Mutex<HashMap<u32, Protection>>>);
+pub(crate) struct Sending {
+    /// So many packets leave behind a hundred, but at least one behind each picture; with 0 none.
+    percent: u32,
+    /// By their SSRCs.
+    streams: Arc<Mutex<HashMap<u32, Protection>>>,
+}
 
 impl Sending {
-    /// Protects a stream from now on: `percent` says how many packets leave behind a hundred, but at
-    /// least one leaves behind each picture.
-    fn protect(&self, correction: Correction, percent: u32) {
+    /// Protects a stream from now on.
+    fn protect(&self, correction: Correction) {
         let Correction { payload_type, streams: Some([ssrc, own]) } = correction else { return };
         let protection = Protection {
             payload_type,
             ssrc: own,
-            percent,
+            percent: self.percent,
             sequence: rand::random(),
             picture: vec![],
         };
-        lock(&self.0).insert(ssrc, protection);
+        lock(&self.streams).insert(ssrc, protection);
     }
 
     #[cfg(test)]
     fn protects(&self, ssrc: u32) -> bool {
-        lock(&self.0).contains_key(&ssrc)
+        lock(&self.streams).contains_key(&ssrc)
     }
 
     /// Sends them behind what comes out of the element that sends packets again.
     pub(crate) fn set_up(&self, rtxsend: &gst::Element) {
-        let Some(pad) = rtxsend.static_pad("src") else { return };
+        let Some(pad) = rtxsend.static_pad("src").filter(|_| self.percent > 0) else { return };
         let this = self.clone();
         pad.add_probe(PACKETS, move |pad, info| {
             let behind: Vec<gst::Buffer> = match &info.data {
@@ -84,10 +89,7 @@ impl Sending {
     }
 
     fn take(&self, packet: &gst::BufferRef) -> Vec<gst::Buffer> {
-        let mut streams = lock(&self.0);
-        if streams.is_empty() {
-            return vec![];
-        }
+        let mut streams = lock(&self.streams);
         let Ok(bytes) = packet.map_readable() else { return vec![] };
         let header = Header::parse(&bytes);
         let protection = header.and_then(|header| Some((header, streams.get_mut(&header.ssrc)?)));
@@ -212,9 +214,10 @@ impl Restoring {
         let Some(header) = Header::parse(&bytes) else { return (true, vec![]) };
         let (goes_on, stream) = if let Some(stream) = self.streams.get_mut(&header.ssrc) {
             // One that is sent again goes on in any case: the jitter buffer learns how long that takes.
-            (stream.window.came(header, &bytes) || self.again, Some(stream))
+            (stream.window.came(header.sequence, &bytes) || self.again, Some(stream))
         } else if header.payload_type == own {
-            let repair = Repair::parse(&bytes);
+            let packet = RTPBuffer::from_buffer_readable(packet).ok();
+            let repair = packet.and_then(|packet| Repair::parse(packet.payload().ok()?));
             let stream = repair.and_then(|repair| {
                 let stream = self.streams.get_mut(&repair.ssrc)?;
                 stream.window.repair(repair);

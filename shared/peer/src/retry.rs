@@ -92,6 +92,16 @@ mod tests {
     }
 
     #[test]
+    fn a_ping_is_late_when_a_connection_would_have_been_made() {
+        let mut retry = Retry::new(s(0));
+        assert_eq!(retry.late(), LATE[1], "nothing is known");
+        for (took_ms, late_ms) in [(2, 40), (60, 60), (400, 100)] {
+            retry.up(s(0), Duration::from_millis(took_ms));
+            assert_eq!(retry.late(), Duration::from_millis(late_ms));
+        }
+    }
+
+    #[test]
     fn a_network_that_is_back_does_not_wait() {
         let mut retry = Retry::new(s(0));
         retry.up(s(0), Duration::from_millis(50));

@@ -2,34 +2,39 @@
 
 use gst_sdp::SDPMessageRef;
 
-use super::{Correction, Fec, OVERHEAD, sdp};
+use super::{Correction, Fec, OVERHEAD, Sending, sdp};
 use crate::negotiation::Section;
 
 /// One end's part of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Agreement {
     fec: Fec,
-    percent: u32,
     /// The SSRCs of the tracks that are sent, with the section of each that has a place.
     tracks: Vec<(Option<usize>, u32)>,
 }
 
 impl Agreement {
     /// An end that sends so many packets that restore others behind a hundred; with 0 none.
-    pub(crate) fn new(fec: Fec, percent: u32) -> Self {
-        Self { fec, percent, tracks: Vec::new() }
+    pub(crate) fn new(percent: u32) -> Self {
+        let sending = Sending { percent, ..Sending::default() };
+        Self { fec: Fec { sending, ..Fec::default() }, tracks: Vec::new() }
+    }
+
+    /// What does it.
+    pub(crate) fn fec(&self) -> &Fec {
+        &self.fec
     }
 
     /// A track is sent.
     pub(crate) fn add_track(&mut self, section: Option<usize>, ssrc: u32) {
-        if self.percent > 0 {
+        if self.fec.sending.percent > 0 {
             self.tracks.push((section, ssrc));
         }
     }
 
     /// By how many bytes packets that restore are longer than the longest of the others.
     pub(crate) fn overhead(&self) -> u32 {
-        if self.percent > 0 { OVERHEAD } else { 0 }
+        if self.fec.sending.percent > 0 { OVERHEAD } else { 0 }
     }
 
     /// Writes into our offer what may restore the packets of each track.
@@ -46,7 +51,7 @@ impl Agreement {
         for (offered, answer) in offered.iter().zip(answer) {
             let taken = answer.correction.map(|correction| correction.payload_type);
             if let Some(offered) = offered.correction.filter(|it| Some(it.payload_type) == taken) {
-                self.fec.sending.protect(offered, self.percent);
+                self.fec.sending.protect(offered);
             }
         }
     }
@@ -70,7 +75,7 @@ impl Agreement {
             if let Some(media) = answer.media_mut(at as u32) {
                 let restoring = restoring(*ssrc, payload_type);
                 sdp::write(media, restoring);
-                self.fec.sending.protect(restoring, self.percent);
+                self.fec.sending.protect(restoring);
             }
         }
     }
@@ -93,7 +98,7 @@ mod tests {
 
     /// An end that sends the track 7 in the first section.
     fn robot(percent: u32) -> Agreement {
-        let mut robot = Agreement::new(Fec::default(), percent);
+        let mut robot = Agreement::new(percent);
         robot.add_track(Some(0), 7);
         robot
     }
@@ -110,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_offered_is_sent_if_the_answer_takes_it() {
         for (percent, takes, sent) in [(0, true, false), (20, false, false), (20, true, true)] {
-            let (robot, viewer) = (robot(percent), Agreement::new(Fec::default(), 0));
+            let (robot, viewer) = (robot(percent), Agreement::new(0));
             let (mut offer, mut answer) = (message(), message());
             robot.offer(&mut offer);
             if takes {

@@ -124,14 +124,7 @@ pub(super) struct Repair {
 impl Repair {
     /// Reads the payload of a packet that restores. None of what is garbage, or is not of use here: more
     /// than one stream, a packet that is sent again, a fixed pattern.
-    pub(super) fn parse(packet: &[u8]) -> Option<Self> {
-        // Ours has neither a list nor an extension in its RTP header; where others have, it says so.
-        let csrcs = usize::from(packet.first()? & 0x0f);
-        let mut payload = packet.get(RTP_HEADER + 4 * csrcs..)?;
-        if packet[0] & 0x10 != 0 {
-            let words = u16::from_be_bytes([*payload.get(2)?, *payload.get(3)?]);
-            payload = payload.get(4 + 4 * usize::from(words)..)?;
-        }
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let (fixed, mut rest) = payload.split_at_checked(FIXED)?;
         if fixed[0] >> 6 != 0 || fixed[8] != 1 {
             return None;
@@ -215,7 +208,7 @@ mod tests {
             assert_eq!(Header::parse(&made), Some(HEADER));
             let longest = packets.iter().map(Vec::len).max().unwrap();
             assert!(made.len() <= longest + OVERHEAD as usize, "{sequences:?}");
-            let repair = Repair::parse(&made).unwrap();
+            let repair = Repair::parse(&made[RTP_HEADER..]).unwrap();
             assert_eq!((repair.ssrc, &repair.sequences), (0xcafe, &sequences));
             for (missing, sequence) in sequences.iter().enumerate() {
                 let others = slices.iter().enumerate().filter(|(at, _)| *at != missing);
@@ -263,7 +256,7 @@ mod tests {
     fn garbage_restores_nothing_and_harms_nobody() {
         let packets = [3, 4, 5].map(packet);
         let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
-        let made = protecting(HEADER, &slices).unwrap();
+        let made = protecting(HEADER, &slices).unwrap().split_off(RTP_HEADER);
         // What is cut off may still restore a packet that is shorter.
         let cut = (0..made.len()).filter_map(|end| Repair::parse(&made[..end]));
         assert!(

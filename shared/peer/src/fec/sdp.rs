@@ -6,7 +6,7 @@ use gst_sdp::{SDPMediaRef, SDPMessageRef};
 /// As browsers call the format.
 const ENCODING: &str = "flexfec-03/90000";
 
-/// For so long packets are protected that a sender keeps: microseconds. Ours protects one picture.
+/// So many microseconds what restores a packet may come after it, at most: ours leaves behind its picture.
 const WINDOW: &str = "repair-window=1000000";
 
 /// The payload types that are free for all to use (RFC 3551, section 6). Browsers have taken others, too.

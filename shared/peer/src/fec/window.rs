@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::packet::{Header, Repair};
+use super::packet::Repair;
 
 /// Packets that are kept: twice as many as one that restores can speak of, rounded up.
 const KEPT: usize = 256;
@@ -26,12 +26,11 @@ impl Default for Window {
 
 impl Window {
     /// A packet came. False if it has been there already.
-    pub(super) fn came(&mut self, header: Header, packet: &[u8]) -> bool {
-        if self.packet(header.sequence).is_some() {
+    pub(super) fn came(&mut self, sequence: u16, packet: &[u8]) -> bool {
+        if self.packet(sequence).is_some() {
             return false;
         }
-        self.packets[usize::from(header.sequence) % KEPT] =
-            Some((header.sequence, packet.to_vec()));
+        self.packets[usize::from(sequence) % KEPT] = Some((sequence, packet.to_vec()));
         true
     }
 
@@ -51,10 +50,8 @@ impl Window {
             let Some(sequence) = missing else { continue };
             let others = repair.sequences.iter().filter(|other| **other != sequence);
             let others = others.filter_map(|other| self.packet(*other));
-            let restored = repair.restore(sequence, others);
-            let header = restored.as_deref().and_then(Header::parse);
-            if let (Some(header), Some(packet)) = (header, restored) {
-                self.came(header, &packet);
+            if let Some(packet) = repair.restore(sequence, others) {
+                self.came(sequence, &packet);
                 return Some(packet);
             }
         }
@@ -93,7 +90,7 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use super::super::packet::protecting;
+    use super::super::packet::{Header, protecting};
     use super::*;
 
     fn packet(sequence: u16) -> Vec<u8> {
@@ -108,13 +105,13 @@ mod tests {
         let packets: Vec<Vec<u8>> = sequences.iter().copied().map(packet).collect();
         let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
         let header = Header::parse(&packets[0]).unwrap();
-        Repair::parse(&protecting(header, &slices).unwrap()).unwrap()
+        Repair::parse(&protecting(header, &slices).unwrap()[12..]).unwrap()
     }
 
     fn come(window: &mut Window, sequences: impl IntoIterator<Item = u16>) {
         for sequence in sequences {
             let packet = packet(sequence);
-            window.came(Header::parse(&packet).unwrap(), &packet);
+            window.came(sequence, &packet);
         }
     }
 
@@ -129,7 +126,7 @@ mod tests {
         assert_eq!(window.restored(), Some(packet(65_535)));
         assert_eq!(window.restored(), None);
         let late = packet(65_535);
-        assert!(!window.came(Header::parse(&late).unwrap(), &late), "it has been there");
+        assert!(!window.came(65_535, &late), "it has been there");
     }
 
     #[test]
